@@ -1,0 +1,9031 @@
+/* chopin.h - v0.1.0 - HTTP server in one C file - MIT or public domain, see end of file
+
+   Do this in ONE .c file (best: a two-line chopin.c), include it plainly elsewhere:
+       #define CHOPIN_IMPLEMENTATION
+       #include "chopin.h"
+   Build:  cc -O2 app.c chopin.c -pthread
+
+   THE SMALLEST SERVER
+       #define CHOPIN_IMPLEMENTATION
+       #include "chopin.h"
+       CHOPIN_GET(hello, "/hello/:name") { return chopin_textf(c, 200, "Hello, %.*s!\n", CHOPIN_FMT(chopin_param(c, "name"))); }
+       int main(int argc, char **argv) { return chopin_main(argc, argv, NULL); }
+   It listens on 127.0.0.1:8080; --listen ADDRESS and --workers N say otherwise.
+
+   WHAT IT DOES, WHAT IT DOES NOT
+   HTTP/1.1 and 1.0 on Linux: one worker thread per CPU that shares nothing, epoll, a strict parser, a radix router with groups and
+   middleware, precomputed replies, straight-line handlers that may wait without blocking anybody (fibers), limits and deadlines on
+   everything a peer can make grow, crash containment, graceful stop, an in-process test call. No heap call per request that fits its buffers.
+   Not there yet: io_uring and kqueue, bodies and replies of any size as streams, files, multipart, WebSocket, the JSON room and models, OpenAPI,
+   compression, TLS hooks, metrics. Never: HTTP/2 and 3, Windows, CGI, proxying, templates.
+
+   MAP OF THIS FILE
+   Declarations: chopin_str, status, options, server, routes, request, reply, middleware, waiting, testing. Then, if implemented here, rooms; each calls
+   only rooms above it, and what must reach upwards is a function pointer:
+       >>platform   system includes, compiler, CPU, clocks     >>router     path patterns, one radix tree per method
+       >>bytes      views, numbers, percent, UTF-8             >>io         the port, the event, the table of a backend
+       >>memory     allocator hook, arena, pool, slab          >>epoll      the backend for every Linux
+       >>fiber      stacks that can be left and continued      >>script     the backend of the tests
+       >>log        texts of statuses, the logger              >>conn       one connection's life; parking; replies leaving
+       >>time       timer wheel, Date                          >>worker     one thread: loop, accept, messages, faults, stop
+       >>http1      request head, chunks, trailer              >>server     options, addresses, chains, threads
+       >>response   status lines, headers, output queue        >>public     the API
+       >>json       the writer of chopin_jsonf()               (uring, kqueue, files, ws will stand beside epoll and router)
+       >>body       query, form, cookies, typed values
+       >>guard      addresses, proxies, origins, token buckets
+
+   COMPILE-TIME SWITCHES
+       CHOPIN_IMPLEMENTATION        all Chopin headers included here are implemented here; CHOPIN_HTTP_IMPLEMENTATION: this one
+       CHOPIN_API                   what stands before declarations      (default extern)
+       CHOPIN_ASSERT(x)             our own mistakes                     (default assert)
+       CHOPIN_NO_FIBERS             no fibers: waiting blocks the worker, bodies are read before the handler runs, no contain_faults
+       CHOPIN_FIBER_UCONTEXT        fibers by ucontext instead of our own switch (x86-64, aarch64, armv7, riscv64)
+       CHOPIN_NO_SIMD               eight bytes at a time instead of SSE2, AVX2 or NEON
+       CHOPIN_WITH_VALGRIND         tell valgrind of the stacks
+
+   LIFE OF A REQUEST
+   Bytes arrive in the worker's buffer and are parsed there; only what is incomplete is copied. The route's chain (middleware, then the handler) is
+   called on the loop's own stack: a handler that does not wait costs a function call. One that waits parks its stack, the loop goes on on another
+   one, and the buffer under its views becomes its own. The reply is appended to the connection's queue; all replies of one batch leave in one call.
+   Without middleware a reply leaves the moment the helper is called; with middleware when the outermost one has returned.
+
+   MEMORY AND OWNERSHIP
+   Views given to a handler live until it returns, parked or not. chopin_alloc() and chopin_printf() live as long. Reply text may die when the helper has
+   returned to its caller. An idle connection owns 256 bytes and no buffer. chopin_options.alloc replaces malloc for all but threads and fiber stacks.
+
+   THREADS
+   A handler runs on its worker's thread and never on another. Functions that take `chopin_ctx *` belong to that thread. chopin_stop(), chopin_post(),
+   chopin_port(), chopin_counters_of() may be called from any. Hold no mutex across a wait.
+
+   ERRORS AND LOGGING
+   Calls give 0 or a negative chopin_status; chopin_status_text() is its text. The first set-up failure is remembered, logged, and returned by chopin_serve().
+   One line per message to standard error, or chopin_options.log.
+
+   LIMITS
+   Every limit and deadline is a field of chopin_options; chopin_limits() prints those in force. Some can be set by CHOPIN_* environment variables.
+
+   BACKENDS
+   epoll. chopin_options.backend or CHOPIN_BACKEND will choose among more; what is not there falls back with one log line.
+
+   SHUTDOWN AND CRASHES
+   SIGTERM, SIGINT or chopin_stop(): listeners close after their queue is served, idle connections close, the rest finishes until drain_timeout_ms; a second
+   signal ends the process at once. With contain_faults a SIGSEGV, SIGBUS, SIGFPE, SIGILL, abort() or stack overflow in a handler answers 500 to that client
+   alone. What the handler held stays held, locks included: after max_faults of them, an abort(), or a fault inside libc, the worker is replaced.
+
+   TESTING YOUR HANDLERS
+   chopin_test_request(app, CHOPIN_STR("GET / HTTP/1.0\r\n\r\n"), NULL) plays bytes to the whole stack without a socket, on a clock that jumps. */
+
+#if (defined(CHOPIN_IMPLEMENTATION) || defined(CHOPIN_HTTP_IMPLEMENTATION)) && !defined(CHOPIN_HTTP_IMPLEMENTED) && !defined(_GNU_SOURCE)
+#if defined(_FEATURES_H) || defined(_ERRNO_H) || defined(_STDLIB_H) || defined(_STDIO_H)
+#error "chopin.h: its implementation must come before the first system header (it defines _GNU_SOURCE), best in a .c file of its own"
+#endif
+#define _GNU_SOURCE 1
+#endif
+#if !defined(_FILE_OFFSET_BITS) && (defined(CHOPIN_IMPLEMENTATION) || defined(CHOPIN_HTTP_IMPLEMENTATION))
+#define _FILE_OFFSET_BITS 64
+#endif
+
+#ifndef CHOPIN_H
+#define CHOPIN_H
+
+#define CHOPIN_VERSION_MAJOR 0
+#define CHOPIN_VERSION_MINOR 1
+#define CHOPIN_VERSION_PATCH 0
+#define CHOPIN_VERSION "0.1.0"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef CHOPIN_API
+#define CHOPIN_API extern
+#endif
+
+#ifdef __GNUC__
+#define CHOPIN__PRINTF(at, first) __attribute__((format(printf, at, first)))
+#define CHOPIN__NORETURN          __attribute__((noreturn))
+#else
+#define CHOPIN__PRINTF(at, first)
+#define CHOPIN__NORETURN
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- chopin_str: bytes that belong to somebody else (the same block stands in every Chopin header) ---- */
+#ifndef CHOPIN_STR_DEFINED
+#define CHOPIN_STR_DEFINED
+/* A view: `len` bytes at `ptr`, not terminated by a NUL. Absent: .ptr is NULL. Empty: .ptr is set, .len is 0. */
+typedef struct chopin_str {
+    const char *ptr;
+    size_t      len;
+} chopin_str;
+#ifdef __cplusplus
+#define CHOPIN_STR(literal) (chopin_str{ "" literal, sizeof(literal) - 1 })
+#else
+#define CHOPIN_STR(literal) ((chopin_str){ "" literal, sizeof(literal) - 1 })
+#endif
+/* For printf's "%.*s". The argument is evaluated twice: it must have no side effect. */
+#define CHOPIN_FMT(str) (int)(str).len, (str).ptr ? (str).ptr : ""
+#endif
+
+/* ---- status: what every call that can fail returns; 0 is good, failures are negative ---- */
+#define CHOPIN_STATUSES(X)                                                                                    \
+    X(OK,         0, "no error")                                                                              \
+    X(ANSWERED,  -1, "this request has been answered already: the first reply stands")                        \
+    X(GONE,      -2, "the client is gone: return from the handler")                                           \
+    X(TIMEOUT,   -3, "the deadline passed (see the timeouts in chopin_options)")                              \
+    X(CANCELED,  -4, "the server is stopping and its drain deadline passed: return from the handler")         \
+    X(MEMORY,    -5, "out of memory (allocator, or raise chopin_options.max_arena)")                          \
+    X(INVALID,   -6, "an argument is not valid; the log names it")                                            \
+    X(TOO_LARGE, -7, "body too large (raise chopin_options.max_body or the route's)")                         \
+    X(MALFORMED, -8, "the peer sent something that is not valid")                                             \
+    X(FULL,      -9, "a queue or pool is full (raise max_parked or offload_queue)")                           \
+    X(LATE,     -10, "too late: the head of this reply has left")                                             \
+    X(CONFLICT, -11, "two routes claim the same method and pattern; the log names both places")               \
+    X(ADDRESS,  -12, "cannot listen there; the log names the address and the reason")                         \
+    X(SYSTEM,   -13, "a system call failed; the log names it and its errno")                                  \
+    X(STATE,    -14, "not possible in this state (for example: a route added while serving)")                 \
+    X(MISSING,  -15, "there is no such thing")
+
+typedef enum chopin_status {
+#define CHOPIN__ENUM(name, value, text) CHOPIN_##name = (value),
+    CHOPIN_STATUSES(CHOPIN__ENUM)
+#undef CHOPIN__ENUM
+    CHOPIN_STATUS_LAST_ = 0
+} chopin_status;
+
+/* The text of a status, in lower case; never NULL. Any thread. */
+CHOPIN_API const char *chopin_status_text(int status);
+
+/* ---- the objects ---- */
+typedef struct chopin_group  chopin_group;  /* a prefix with its routes, middleware and user data */
+typedef struct chopin_group  chopin_app;    /* the outermost group: the server itself; groups are accepted wherever an app is */
+typedef struct chopin_ctx    chopin_ctx;    /* one request and its reply, as a handler sees them */
+typedef struct chopin_worker chopin_worker; /* one thread of the server */
+
+/* A handler answers with a reply helper and returns what that helper returned.
+ *
+ *     static int hi(chopin_ctx *c) { return chopin_text(c, 200, "hi\n"); }
+ *
+ * 0 without a reply: the client gets 500 and the log names the route. Negative before the head left: 500, the reason
+ * goes to the log only. Negative after it: the connection is cut. Middleware has the same signature and calls
+ * chopin_next() or does not. Runs on the worker's thread; must not block it except through the waits below. */
+typedef int (*chopin_handler)(chopin_ctx *c);
+
+/* ---- options: zero is a good server; defaults are resolved once, in chopin_new() ---- */
+typedef enum chopin_level { CHOPIN_DEBUG, CHOPIN_INFO, CHOPIN_WARNING, CHOPIN_ERROR } chopin_level;
+
+/* "No limit" for the sizes below that may be unlimited (max_body). */
+#define CHOPIN_NO_LIMIT SIZE_MAX
+
+typedef struct chopin_options {
+    /* workers */
+    int         workers;              /* threads                       (default: CPUs of our affinity mask, capped by the cgroup quota; CHOPIN_WORKERS) */
+    bool        pin_workers;          /* bind worker i to the i-th CPU of the mask */
+    const char *backend;              /* "auto", "epoll"               (default "epoll"; CHOPIN_BACKEND) */
+    bool        share_port;           /* do not look for another server on the port: a successor starts beside the old one */
+    bool        defer_accept;         /* TCP_DEFER_ACCEPT: accept when data has come (hides silent clients) */
+    int         backlog;              /* queue of unaccepted connections  (default 8192, capped by the kernel) */
+    int         epoll_timeout_ms;     /* upper bound of one wait, -1 never waits  (default: sleep to the next deadline; CHOPIN_EPOLL_TIMEOUT_MS) */
+    bool        no_signals;           /* leave SIGTERM, SIGINT and SIGPIPE alone */
+    bool        no_env;               /* ignore the CHOPIN_* environment variables */
+    /* what a peer may make grow */
+    size_t      max_connections;      /* per worker                    (default 16000; CHOPIN_SLAB_CAPACITY) */
+    size_t      max_per_address;      /* connections per worker of one IPv4 address or IPv6 /64  (default 0: off) */
+    size_t      max_requests;         /* of one connection, then Connection: close  (default 0: no bound) */
+    size_t      read_buffer;          /* bytes a worker reads at once  (default 65536; CHOPIN_READ_BUF_SIZE) */
+    size_t      write_buffer;         /* one block of pending output   (default 32768; CHOPIN_WRITE_BUF_SIZE) */
+    size_t      max_method;           /* bytes                         (default 32) */
+    size_t      max_target;           /* bytes                         (default 8192) */
+    size_t      max_header_line;      /* bytes                         (default 8192) */
+    size_t      max_head;             /* request line and headers      (default 32768) */
+    size_t      max_headers;          /* fields; trailers share them   (default 100) */
+    size_t      max_body;             /* decoded bytes                 (default 1 MiB; CHOPIN_NO_LIMIT for none) */
+    size_t      max_chunk_line;       /* bytes                         (default 1024) */
+    size_t      max_chunk_extensions; /* bytes of one body             (default 16384) */
+    size_t      max_drain;            /* unread body that is read and thrown away to keep a connection  (default 256 KiB) */
+    size_t      max_form_fields;      /* of a form body                (default 1000) */
+    size_t      max_arena;            /* request memory, body not counted  (default 1 MiB) */
+    size_t      high_water;           /* unsent bytes at which parsing pauses  (default 64 KiB) */
+    size_t      low_water;            /* unsent bytes at which it goes on      (default 16 KiB) */
+    size_t      max_parked;           /* waiting handlers per worker   (default 16000) */
+    size_t      stack_size;           /* of a fiber                    (default 64 KiB) */
+    int         offload_threads;      /* for chopin_offload            (default: CPUs, at most 4) */
+    int         offload_queue;        /* jobs waiting for them         (default 1024) */
+    /* deadlines, in milliseconds; -1 turns one off */
+    int         header_timeout_ms;    /* first byte to end of head     (default 10000) */
+    int         body_stall_ms;        /* without a byte of the body    (default 30000) */
+    int         min_body_rate;        /* bytes per second, after 10 s  (default 1024) */
+    int         handler_timeout_ms;   /* waits then return TIMEOUT     (default off) */
+    int         write_stall_ms;       /* the peer takes nothing        (default 30000) */
+    int         min_send_rate;        /* bytes per second, after 10 s  (default 1024) */
+    int         idle_timeout_ms;      /* between requests, or none ever  (default 60000) */
+    int         linger_ms;            /* input thrown away after an early error  (default 2000) */
+    int         drain_timeout_ms;     /* from stop to the end          (default 30000) */
+    int         loop_warn_ms;         /* log a handler that held the loop this long  (default 50) */
+    /* behaviour */
+    bool        no_keepalive;         /* answer, then close */
+    bool        no_date;              /* leave out the Date header */
+    const char *server;               /* Server header                 (default "chopin"; "" leaves it out) */
+    bool        redirect_slash;       /* 308 from /a/ to /a (or back) when only the other one is a route */
+    bool        contain_faults;       /* a crash in a handler answers 500 to that client alone (see SHUTDOWN AND CRASHES) */
+    int         max_faults;           /* after so many a worker is replaced  (default 16) */
+    const char *trusted_proxies;      /* "10.0.0.0/8, ::1": whose X-Forwarded-For is believed  (default: nobody) */
+    /* hooks */
+    void       *user;                 /* chopin_app_user() returns it */
+    int       (*on_worker_start)(chopin_worker *w, void *user); /* on the worker's thread, before its first connection; negative stops the start */
+    void      (*on_worker_stop)(chopin_worker *w, void *user);  /* on the worker's thread, after its last connection */
+    void      (*log)(void *user, chopin_level level, const char *text); /* any thread  (default: one line to stderr) */
+    chopin_level log_level;           /* what is below is not logged   (default CHOPIN_INFO) */
+    bool        quiet;                /* log errors only */
+    void     *(*alloc)(void *ctx, void *ptr, size_t old_size, size_t new_size); /* new_size 0 frees; any thread  (default malloc family) */
+    void       *alloc_ctx;            /* first argument of alloc */
+} chopin_options;
+
+typedef struct chopin_route_options {
+    size_t      max_body;             /* decoded bytes                 (default: the app's; CHOPIN_NO_LIMIT for none) */
+    int         handler_timeout_ms;   /* as in chopin_options          (default: the app's) */
+    int         body_stall_ms;        /* as in chopin_options          (default: the app's) */
+    int         min_body_rate;        /* as in chopin_options          (default: the app's) */
+    void       *user;                 /* chopin_route_user() returns it */
+    const chopin_handler *use;        /* NULL-terminated list of middleware of this route alone */
+} chopin_route_options;
+
+/* ---- the server ---- */
+
+/* A new server; NULL options are the defaults. The options are copied, strings included. Bad options and bad
+ * environment variables are remembered and returned by chopin_serve(). NULL: out of memory. See examples/routes.c. */
+CHOPIN_API chopin_app *chopin_new(const chopin_options *options);
+
+/* Frees everything. After chopin_serve() has returned, or after chopin_close(). NULL is fine. */
+CHOPIN_API void chopin_free(chopin_app *app);
+
+/* The options in force, environment and defaults resolved. Lives as long as `app`. Any thread. */
+CHOPIN_API const chopin_options *chopin_options_of(chopin_app *app);
+
+/* Prints the table of limits and timeouts in force to standard output. */
+CHOPIN_API void chopin_limits(chopin_app *app);
+
+/* Adds an address: "0.0.0.0:8080", ":8080" (every IPv4 and IPv6 address), "[::]:8080", "localhost:0", "unix:/path", "unix:@abstract",
+ * "fd:3" (an inherited listening socket), "systemd" (LISTEN_FDS). Port 0 picks a free one, see chopin_port(). Binding happens in
+ * chopin_serve() or chopin_open(). Negative: CHOPIN_INVALID (not an address), CHOPIN_MEMORY, CHOPIN_STATE. Before serving only. */
+CHOPIN_API int chopin_listen(chopin_app *app, const char *address);
+
+/* Listens on `address` (NULL: only those of chopin_listen), runs the workers, and returns when the server has stopped.
+ * 0: stopped as asked, by SIGTERM, SIGINT or chopin_stop(). Negative: it did not start; the reason was logged and
+ * is what chopin_error() returns. The first failure of an earlier chopin_route() and the like is returned here too. */
+CHOPIN_API int chopin_serve(chopin_app *app, const char *address);
+
+/* What went wrong in set-up, in one line; "" if nothing did. Lives as long as `app`. */
+CHOPIN_API const char *chopin_error(chopin_app *app);
+
+/* The port of the nth address (0 is the first), 0 while it is not bound or for unix sockets. Any thread, once serving. */
+CHOPIN_API int chopin_port(chopin_app *app, int nth);
+
+/* Stops the server: listeners close after their queue is accepted, idle connections close, requests in flight finish
+ * until drain_timeout_ms. From any thread, a handler or a signal handler; before chopin_serve(), and twice, too. */
+CHOPIN_API void chopin_stop(chopin_app *app);
+
+/* Embedding into a loop of your own: one worker on the calling thread.
+ *
+ *     chopin_listen(app, ":8080"); chopin_open(app);
+ *     for (;;) { poll chopin_fd(app) for input, at most chopin_next_deadline(app) ms; chopin_step(app, 0); }
+ *
+ * open: 0 or negative as chopin_serve(). fd: readable when there is work (-1 on failure). next_deadline: milliseconds until chopin_step()
+ * must be called even without input, -1 for never. step: does what is ready, waiting at most `timeout_ms` (-1: until something happens);
+ * 1 while serving, 0 once stopped, negative on failure. close: ends at once. All on one thread. See examples/embed_loop.c. */
+CHOPIN_API int chopin_open(chopin_app *app);
+CHOPIN_API int chopin_fd(chopin_app *app);
+CHOPIN_API int chopin_next_deadline(chopin_app *app);
+CHOPIN_API int chopin_step(chopin_app *app, int timeout_ms);
+CHOPIN_API void chopin_close(chopin_app *app);
+
+/* main() for a server: words `serve` (the default) and `routes` (prints the table); options --listen ADDRESS (may be
+ * repeated; default 127.0.0.1:8080), --workers N, --help. `app` may be NULL: then the routes of CHOPIN_GET and its siblings are served.
+ * If chopin_mount_all() has not been called it is called here. Frees `app`. Returns the exit status: 0, or 1 with the reason on stderr.
+ * See examples/hello.c. */
+CHOPIN_API int chopin_main(int argc, char **argv, chopin_app *app);
+
+/* ---- routes ---- */
+
+/* Adds a route. Patterns: "/users/:id" (one segment), "/users/:id<u64>" (404 unless it fits: i64, u64, f64, uuid), "/files/ *rest" without the
+ * blank (the whole remainder, possibly empty). Static beats :param beats *rest, in whatever order they are added. Any token
+ * is a method. GET answers HEAD too; OPTIONS and 405 are automatic. `options` may be NULL and is copied.
+ * Two routes with one method and pattern: CHOPIN_CONFLICT, both places in the log, and chopin_serve() refuses to start.
+ * 0 or negative (INVALID, CONFLICT, MEMORY, STATE). Before serving only. See examples/routes.c. */
+#define chopin_route(app, method, pattern, handler, options) \
+    chopin_route_at(app, method, pattern, handler, options, #handler, __FILE__, __LINE__)
+CHOPIN_API int chopin_route_at(chopin_app *app, const char *method, const char *pattern, chopin_handler handler,
+                               const chopin_route_options *options, const char *name, const char *file, int line);
+
+/* A group: its prefix stands before each of its patterns; its middleware and user data reach what is below. Lives as long as
+ * `app`. Out of memory: `app` itself is returned and the failure remembered. */
+CHOPIN_API chopin_group *chopin_group_new(chopin_app *app, const char *prefix);
+CHOPIN_API void          chopin_group_set_user(chopin_group *group, void *user);
+
+/* Adds middleware to everything under `prefix` (whole segments; "/" is everything in the group), also to 404, 405 and error
+ * replies there. Order of registration is order of call. `data` is what chopin_use_data() returns inside it. */
+CHOPIN_API int   chopin_use(chopin_app *app, const char *prefix, chopin_handler middleware);
+CHOPIN_API int   chopin_use_with(chopin_app *app, const char *prefix, chopin_handler middleware, void *data);
+CHOPIN_API void *chopin_use_data(chopin_ctx *c);
+
+/* In middleware: runs the rest of the chain and returns its status. Afterwards headers may still be changed until the
+ * reply leaves, which is when the outermost middleware returns. Calling it twice: CHOPIN_STATE. */
+CHOPIN_API int chopin_next(chopin_ctx *c);
+
+/* A precomputed reply to GET and HEAD: status line, headers and body are ready bytes, only Date is patched; no handler runs unless
+ * middleware covers the path. `body` is copied. chopin_fixed_with() takes the decorations. */
+typedef struct chopin_fixed_options {
+    const char *type;                 /* Content-Type                  (default "text/plain; charset=utf-8") */
+    chopin_str  body;                 /* copied */
+    int         status;               /* (default 200) */
+    const char *cache_control;        /* "public, max-age=3600"        (default: none) */
+    const char *allow_origin;         /* Access-Control-Allow-Origin; "*" or one origin  (default: none) */
+    const char *headers;              /* further lines, each "Name: value\r\n", checked  (default: none) */
+    bool        no_etag;              /* leave out the ETag made from the body's hash, and If-None-Match with it */
+} chopin_fixed_options;
+#define chopin_fixed(app, path, type, body) chopin_fixed_at(app, path, type, body, __FILE__, __LINE__)
+#define chopin_fixed_with(app, path, options) chopin_fixed_with_at(app, path, options, __FILE__, __LINE__)
+CHOPIN_API int chopin_fixed_at(chopin_app *app, const char *path, const char *type, const char *body, const char *file, int line);
+CHOPIN_API int chopin_fixed_with_at(chopin_app *app, const char *path, const chopin_fixed_options *options, const char *file, int line);
+
+/* Routes that register themselves when the program is loaded, from any file, in any link order:
+ *
+ *     CHOPIN_GET(hello, "/hello/:name") { return chopin_text(c, 200, "hi"); }
+ *
+ * defines `static int hello(chopin_ctx *c)`. chopin_mount_all() mounts them, sorted by pattern and method; chopin_main() calls it.
+ * From a static archive they are linked only if their object is referenced, or with -Wl,--whole-archive. */
+typedef struct chopin_attribute_route {
+    const char    *method, *pattern, *name, *file;
+    int            line;
+    chopin_handler handler;
+    struct chopin_attribute_route *next;
+} chopin_attribute_route;
+CHOPIN_API void chopin_attribute_add(chopin_attribute_route *route); /* called before main() by the macros below */
+CHOPIN_API int  chopin_mount_all(chopin_app *app);                   /* 0, or the first failure of chopin_route() */
+
+#define CHOPIN_ROUTE(method, fn, pattern)                                                                              \
+    static int fn(chopin_ctx *c);                                                                                      \
+    static chopin_attribute_route chopin_attribute_##fn = { method, pattern, #fn, __FILE__, __LINE__, fn, NULL };      \
+    __attribute__((constructor)) static void chopin_attribute_add_##fn(void) { chopin_attribute_add(&chopin_attribute_##fn); } \
+    static int fn(chopin_ctx *c)
+#define CHOPIN_GET(fn, pattern)     CHOPIN_ROUTE("GET", fn, pattern)
+#define CHOPIN_HEAD(fn, pattern)    CHOPIN_ROUTE("HEAD", fn, pattern)
+#define CHOPIN_POST(fn, pattern)    CHOPIN_ROUTE("POST", fn, pattern)
+#define CHOPIN_PUT(fn, pattern)     CHOPIN_ROUTE("PUT", fn, pattern)
+#define CHOPIN_PATCH(fn, pattern)   CHOPIN_ROUTE("PATCH", fn, pattern)
+#define CHOPIN_DELETE(fn, pattern)  CHOPIN_ROUTE("DELETE", fn, pattern)
+#define CHOPIN_OPTIONS(fn, pattern) CHOPIN_ROUTE("OPTIONS", fn, pattern)
+#define CHOPIN_TRACE(fn, pattern)   CHOPIN_ROUTE("TRACE", fn, pattern)
+#define CHOPIN_CONNECT(fn, pattern) CHOPIN_ROUTE("CONNECT", fn, pattern)
+
+/* ---- the request; every view is valid until the handler returns, parked or not ---- */
+
+/* Header names that the parser files into slots: chopin_header_of() finds them without a search. */
+#define CHOPIN_HEADERS(X)                                                                                            \
+    X(HOST, "host") X(CONNECTION, "connection") X(CONTENT_LENGTH, "content-length")                                  \
+    X(TRANSFER_ENCODING, "transfer-encoding") X(CONTENT_TYPE, "content-type") X(EXPECT, "expect") X(TE, "te")        \
+    X(TRAILER, "trailer") X(UPGRADE, "upgrade") X(ACCEPT, "accept") X(ACCEPT_ENCODING, "accept-encoding")            \
+    X(ACCEPT_LANGUAGE, "accept-language") X(AUTHORIZATION, "authorization") X(COOKIE, "cookie")                      \
+    X(USER_AGENT, "user-agent") X(REFERER, "referer") X(ORIGIN, "origin") X(RANGE, "range")                          \
+    X(IF_MATCH, "if-match") X(IF_NONE_MATCH, "if-none-match") X(IF_MODIFIED_SINCE, "if-modified-since")              \
+    X(IF_UNMODIFIED_SINCE, "if-unmodified-since") X(IF_RANGE, "if-range") X(CACHE_CONTROL, "cache-control")          \
+    X(PRAGMA, "pragma") X(DATE, "date") X(FORWARDED, "forwarded") X(X_FORWARDED_FOR, "x-forwarded-for")              \
+    X(X_FORWARDED_PROTO, "x-forwarded-proto") X(X_FORWARDED_HOST, "x-forwarded-host") X(X_REAL_IP, "x-real-ip")      \
+    X(X_REQUEST_ID, "x-request-id") X(CONTENT_ENCODING, "content-encoding") X(CONTENT_LANGUAGE, "content-language")  \
+    X(CONTENT_DISPOSITION, "content-disposition") X(KEEP_ALIVE, "keep-alive") X(DNT, "dnt") X(VIA, "via")            \
+    X(ACCESS_CONTROL_REQUEST_METHOD, "access-control-request-method")                                                \
+    X(ACCESS_CONTROL_REQUEST_HEADERS, "access-control-request-headers")                                              \
+    X(SEC_FETCH_SITE, "sec-fetch-site") X(SEC_FETCH_MODE, "sec-fetch-mode") X(SEC_FETCH_DEST, "sec-fetch-dest")      \
+    X(SEC_WEBSOCKET_KEY, "sec-websocket-key") X(SEC_WEBSOCKET_VERSION, "sec-websocket-version")                      \
+    X(SEC_WEBSOCKET_PROTOCOL, "sec-websocket-protocol") X(LAST_EVENT_ID, "last-event-id")
+
+typedef enum chopin_header_id {
+#define CHOPIN__ENUM(name, text) CHOPIN_H_##name,
+    CHOPIN_HEADERS(CHOPIN__ENUM)
+#undef CHOPIN__ENUM
+    CHOPIN_H_COUNT
+} chopin_header_id;
+
+CHOPIN_API chopin_str chopin_method(chopin_ctx *c);       /* "GET" */
+CHOPIN_API chopin_str chopin_target(chopin_ctx *c);       /* as sent: path, '?' and query */
+CHOPIN_API chopin_str chopin_path(chopin_ctx *c);         /* as sent, without the query; "/" at least, "*" for OPTIONS * */
+CHOPIN_API chopin_str chopin_path_decoded(chopin_ctx *c); /* percent-decoded once; absent when the arena is full */
+CHOPIN_API chopin_str chopin_query_string(chopin_ctx *c); /* behind the '?', as sent; absent without one */
+CHOPIN_API chopin_str chopin_host(chopin_ctx *c);         /* authority of the target, else the Host header; absent on HTTP/1.0 without one */
+CHOPIN_API int        chopin_http_minor(chopin_ctx *c);   /* 0 or 1 */
+
+/* A path parameter of the route, percent-decoded once ("%2f" inside stays in its segment). Absent: no such parameter. */
+CHOPIN_API chopin_str chopin_param(chopin_ctx *c, const char *name);
+
+/* The value of `name` in the query string, percent-decoded ('+' stays '+': it means a blank in forms only).
+ *
+ *     chopin_str page = chopin_query(c, "page");
+ *     if (!page.ptr) page = CHOPIN_STR("1");
+ *
+ * Absent: .ptr is NULL. Present but empty (`?page=`): .ptr is set and .len is 0. Names match byte for byte as sent; the first match
+ * wins. When the request arena is full the view is absent and the reply becomes a 503. Handler's thread only. See examples/kitchen_sink.c. */
+CHOPIN_API chopin_str chopin_query(chopin_ctx *c, const char *name);
+
+/* The first value of a header, blanks around it trimmed; names match in any case. Absent: .ptr is NULL.
+ * chopin_header_of() needs no search; chopin_header_nth() gives the 0th, 1st, ... line of that name;
+ * chopin_header_each() walks over all: start with *at = 0, it returns false at the end. */
+CHOPIN_API chopin_str chopin_header(chopin_ctx *c, const char *name);
+CHOPIN_API chopin_str chopin_header_of(chopin_ctx *c, chopin_header_id id);
+CHOPIN_API chopin_str chopin_header_nth(chopin_ctx *c, const char *name, size_t nth);
+CHOPIN_API bool       chopin_header_each(chopin_ctx *c, size_t *at, chopin_str *name, chopin_str *value);
+
+/* A field of the trailer of a chunked body; readable once the body has been read. Never mixed with headers (RFC 9110 6.5). */
+CHOPIN_API chopin_str chopin_trailer(chopin_ctx *c, const char *name);
+
+/* The value of a cookie, as sent, quotes around it removed (RFC 6265). The first of that name. */
+CHOPIN_API chopin_str chopin_cookie(chopin_ctx *c, const char *name);
+
+/* The whole body, decoded from chunks. Parks until it has arrived; sends 100 Continue if the client waits for that. Without a body: empty,
+ * .ptr set. Over the limit, malformed, timed out or client gone: absent, and the client has been answered (413, 400, 408) or cut. */
+CHOPIN_API chopin_str chopin_body(chopin_ctx *c);
+
+/* A field of an application/x-www-form-urlencoded body, decoded ('+' is a blank). Reads the body on first use. Another content type: 415 is
+ * answered; not well-formed: 400; then, as when there is no such field, absent. */
+CHOPIN_API chopin_str chopin_form(chopin_ctx *c, const char *name);
+
+/* Typed getters. `from` says where the text comes from. The first kind answers 400 with the parameter's name, and returns CHOPIN_ANSWERED, when it is
+ * missing or does not fit; the `_or` kind never answers and gives `fallback` then.
+ * Integers: decimal digits with an optional '-'; bool: 1 0 true false yes no on off; enum: the index in a NULL-terminated list. */
+typedef enum chopin_from { CHOPIN_FROM_PARAM, CHOPIN_FROM_QUERY, CHOPIN_FROM_FORM, CHOPIN_FROM_HEADER, CHOPIN_FROM_COOKIE } chopin_from;
+CHOPIN_API int chopin_get_i64 (chopin_ctx *c, chopin_from from, const char *name, int64_t *out);
+CHOPIN_API int chopin_get_u64 (chopin_ctx *c, chopin_from from, const char *name, uint64_t *out);
+CHOPIN_API int chopin_get_f64 (chopin_ctx *c, chopin_from from, const char *name, double *out);
+CHOPIN_API int chopin_get_bool(chopin_ctx *c, chopin_from from, const char *name, bool *out);
+CHOPIN_API int chopin_get_enum(chopin_ctx *c, chopin_from from, const char *name, const char *const *words, int *out);
+CHOPIN_API int chopin_get_str (chopin_ctx *c, chopin_from from, const char *name, chopin_str *out); /* 400 when missing */
+CHOPIN_API int64_t    chopin_get_i64_or (chopin_ctx *c, chopin_from from, const char *name, int64_t fallback);
+CHOPIN_API uint64_t   chopin_get_u64_or (chopin_ctx *c, chopin_from from, const char *name, uint64_t fallback);
+CHOPIN_API double     chopin_get_f64_or (chopin_ctx *c, chopin_from from, const char *name, double fallback);
+CHOPIN_API bool       chopin_get_bool_or(chopin_ctx *c, chopin_from from, const char *name, bool fallback);
+CHOPIN_API int        chopin_get_enum_or(chopin_ctx *c, chopin_from from, const char *name, const char *const *words, int fallback);
+CHOPIN_API chopin_str chopin_get_str_or (chopin_ctx *c, chopin_from from, const char *name, chopin_str fallback);
+
+/* The address of the other end of the connection, "192.0.2.1" or "2001:db8::1" ("unix" on a unix socket), and its port. */
+CHOPIN_API chopin_str chopin_peer_address(chopin_ctx *c);
+CHOPIN_API int        chopin_peer_port(chopin_ctx *c);
+
+/* The client's address: the peer's, or, when the peer is one of chopin_options.trusted_proxies, the rightmost address of X-Forwarded-For that
+ * is not a trusted proxy. A malformed list stops the walk at the last good address. */
+CHOPIN_API chopin_str chopin_client_address(chopin_ctx *c);
+
+/* Sixteen hex digits that name this request in the log; the client's X-Request-Id is not trusted. */
+CHOPIN_API chopin_str chopin_request_id(chopin_ctx *c);
+
+/* User data, outermost to innermost. chopin_set_user() sets this request's. */
+CHOPIN_API void *chopin_app_user(chopin_ctx *c);
+CHOPIN_API void *chopin_group_user(chopin_ctx *c); /* of the innermost group that has some, else NULL */
+CHOPIN_API void *chopin_route_user(chopin_ctx *c);
+CHOPIN_API void *chopin_user(chopin_ctx *c);
+CHOPIN_API void  chopin_set_user(chopin_ctx *c, void *user);
+CHOPIN_API void *chopin_worker_user(chopin_ctx *c);
+CHOPIN_API void  chopin_worker_set_user(chopin_worker *w, void *user); /* in on_worker_start */
+CHOPIN_API void *chopin_worker_get_user(chopin_worker *w);             /* in on_worker_stop */
+CHOPIN_API int   chopin_worker_index(chopin_worker *w);                /* 0, 1, ... */
+CHOPIN_API chopin_worker *chopin_worker_of(chopin_ctx *c);             /* what chopin_wait() wants */
+
+/* Request memory: zeroed, aligned for any type, freed with the request. NULL when max_arena is reached; the reply then becomes a 503. */
+CHOPIN_API void      *chopin_alloc(chopin_ctx *c, size_t size);
+CHOPIN_API chopin_str chopin_printf(chopin_ctx *c, const char *format, ...) CHOPIN__PRINTF(2, 3); /* also NUL-terminated; absent on failure */
+
+/* ---- the reply ----
+ * Each helper answers once and returns 0; a second reply of the same request is refused: it returns 0 too, so that a handler whose getter has
+ * answered may simply go on, and the log says so unless that getter was ours. Negative: GONE, MEMORY, INVALID (bad status or content type).
+ * Text and borrowed bytes must live until the helper's caller returns. */
+CHOPIN_API int chopin_text (chopin_ctx *c, int status, const char *text);                       /* text/plain; charset=utf-8 */
+CHOPIN_API int chopin_textf(chopin_ctx *c, int status, const char *format, ...) CHOPIN__PRINTF(3, 4);
+CHOPIN_API int chopin_html (chopin_ctx *c, int status, const char *html);                       /* text/html; charset=utf-8, not escaped */
+CHOPIN_API int chopin_bytes(chopin_ctx *c, int status, const char *type, chopin_str bytes);     /* borrowed: see above */
+CHOPIN_API int chopin_bytes_static(chopin_ctx *c, int status, const char *type, chopin_str bytes); /* never copied, must live for ever */
+CHOPIN_API int chopin_bytes_owned(chopin_ctx *c, int status, const char *type, chopin_str bytes,
+                                  void (*release)(void *arg), void *arg); /* release(arg) once sent, or on failure: always exactly once */
+CHOPIN_API int chopin_empty(chopin_ctx *c, int status);                                         /* status only */
+CHOPIN_API int chopin_redirect(chopin_ctx *c, int status, const char *location);                /* 301 302 303 307 308 */
+
+/* JSON from a template: bare words become keys, and
+ *     %d int   %u unsigned   %ld %lu %lld %llu %zu   %f double (shortest text that reads back)   %b bool (int)
+ *     %s const char *, quoted and escaped   %q chopin_str, quoted and escaped   %j chopin_str that is JSON already   %n null
+ *     chopin_jsonf(c, 200, "{id:%d,name:%q,tags:[%s,%s]}", id, name, a, b)
+ * A NULL string, NaN or infinity is null. Text that is not UTF-8 gets U+FFFD. Negative: INVALID for a malformed template (500 is answered). */
+CHOPIN_API int chopin_jsonf(chopin_ctx *c, int status, const char *format, ...);
+
+/* An error reply: application/problem+json (RFC 9457) with status, title and, below 500, `text` as detail. From 500 on the text goes to the
+ * log and the client gets the request id. */
+CHOPIN_API int chopin_fail (chopin_ctx *c, int status, const char *text);
+CHOPIN_API int chopin_failf(chopin_ctx *c, int status, const char *format, ...) CHOPIN__PRINTF(3, 4);
+
+/* Headers, before the reply leaves. set replaces, add appends a line, remove takes all of that name. Names must be tokens; a value holding CR, LF, NUL or
+ * another control is refused (INVALID, logged), never cleaned. Content-Length, Transfer-Encoding, Connection and Date belong to the server: INVALID.
+ * LATE once the reply has left. */
+CHOPIN_API int chopin_set (chopin_ctx *c, const char *name, const char *value);
+CHOPIN_API int chopin_setf(chopin_ctx *c, const char *name, const char *format, ...) CHOPIN__PRINTF(3, 4);
+CHOPIN_API int chopin_set_str(chopin_ctx *c, const char *name, chopin_str value);
+CHOPIN_API int chopin_add (chopin_ctx *c, const char *name, const char *value);
+CHOPIN_API int chopin_remove(chopin_ctx *c, const char *name);
+
+/* 103 Early Hints with these Link values, NULL-terminated (RFC 8297); nothing for HTTP/1.0 clients. Before the reply. */
+CHOPIN_API int chopin_early_hints(chopin_ctx *c, const char *const *links);
+
+/* A cookie with safe attributes: Path=/, HttpOnly, Secure, SameSite=Lax unless told otherwise; `__Host-` and `__Secure-` rules are
+ * checked (INVALID). The value may hold no control, blank, quote, comma, semicolon or backslash (RFC 6265 4.1.1). */
+typedef struct chopin_cookie_options {
+    int64_t     max_age_s;            /* seconds; -1 deletes            (default 0: until the browser closes) */
+    const char *path;                 /* (default "/") */
+    const char *domain;               /* (default: this host only) */
+    const char *same_site;            /* "Lax", "Strict", "None"        (default "Lax") */
+    bool        no_http_only;         /* scripts may read it */
+    bool        no_secure;            /* sent over plain HTTP too */
+    bool        partitioned;          /* CHIPS */
+} chopin_cookie_options;
+CHOPIN_API int chopin_set_cookie(chopin_ctx *c, const char *name, const char *value, const chopin_cookie_options *options);
+
+/* What has been answered so far: 0 while nothing has, else the status. */
+CHOPIN_API int chopin_reply_status(chopin_ctx *c);
+
+/* fn(arg) runs when this request ends, in reverse order, on every exit: reply, panic, crash, client gone. Negative: MEMORY (fn has run at once). */
+CHOPIN_API int chopin_defer(chopin_ctx *c, void (*fn)(void *arg), void *arg);
+
+/* Abandons the handler: logs the reason, runs the deferred functions, answers 500 (or cuts a reply that has begun). */
+CHOPIN_API void chopin_panic(chopin_ctx *c, const char *format, ...) CHOPIN__PRINTF(2, 3) CHOPIN__NORETURN;
+
+/* ---- ready-made middleware ---- */
+
+/* CORS for everything under `prefix`: answers preflights, adds the headers to all replies, errors too. Off unless called. `*` together with
+ * credentials is refused (INVALID, and chopin_serve() fails). See https://fetch.spec.whatwg.org/#http-cors-protocol */
+typedef struct chopin_cors_options {
+    const char *origins;              /* "*" or "https://a.test, https://b.test" */
+    const char *methods;              /* (default "GET, HEAD, POST, PUT, PATCH, DELETE") */
+    const char *headers;              /* (default: those that are asked for) */
+    const char *expose;               /* response headers scripts may read  (default: none) */
+    bool        credentials;          /* cookies and Authorization */
+    int         max_age_s;            /* how long a preflight is remembered  (default 600) */
+} chopin_cors_options;
+CHOPIN_API int chopin_cors(chopin_app *app, const char *prefix, const chopin_cors_options *options);
+
+/* Refuses (403) requests that browsers send from another site with a method that changes something: Sec-Fetch-Site, else Origin against Host. `origins` (may be
+ * NULL) lists further origins that are welcome. */
+CHOPIN_API int chopin_origin_check(chopin_app *app, const char *prefix, const char *origins);
+
+/* Token bucket per client address (IPv6: per /64) and worker: over it 429 with Retry-After. The table is bounded and its hash seeded. */
+typedef struct chopin_limit_options {
+    double      per_second;           /* refill                        (default 10) */
+    double      burst;                /* bucket size                   (default 2 x per_second) */
+    size_t      clients;              /* entries of the table, a power of two  (default 4096); the stalest of a set makes room */
+} chopin_limit_options;
+CHOPIN_API int chopin_limit(chopin_app *app, const char *prefix, const chopin_limit_options *options);
+
+/* ---- waiting: the handler parks, the worker goes on with everybody else ----
+ * Each returns 0 or more when what was waited for has come, or GONE, TIMEOUT (deadline or handler_timeout_ms), CANCELED (stopping), FULL (max_parked: the
+ * request is then answered 503). No mutex may be held across a wait. With CHOPIN_NO_FIBERS the worker blocks instead. Handler's thread only. */
+enum { CHOPIN_READ = 1, CHOPIN_WRITE = 2, CHOPIN_TURN = 4, CHOPIN_PARK = 8, CHOPIN_WAKE = 16, CHOPIN_TICKET = 32 };
+
+CHOPIN_API int chopin_sleep(chopin_ctx *c, int64_t ms);
+
+/* Until `fd` (not one of ours; non-blocking) is readable or writable: `events` is CHOPIN_READ | CHOPIN_WRITE; gives those that are ready, errors as both.
+ * `deadline_ms` is absolute, on the clock of chopin_now_ms(); -1 for none. One fiber per descriptor and worker. */
+CHOPIN_API int chopin_wait_fd(chopin_ctx *c, int fd, int events, int64_t deadline_ms);
+
+/* The same for client libraries (chopin_pg_options.wait): `worker` is a chopin_worker *, 0 at the deadline. Further words for `events`: TURN: back when every
+ * other runnable handler and socket had its go; TICKET: gives a fresh ticket; PARK: sleep as ticket `fd` until WAKE or the deadline (1 or 0);
+ * WAKE: wakes ticket `fd`, also when its owner has not parked yet, and returns at once. Outside a handler it blocks in poll(). */
+CHOPIN_API int chopin_wait(void *worker, int fd, int events, int64_t deadline_ms);
+
+/* Runs fn(arg) on the thread pool while the handler is parked and gives its int. fn must not touch `c`. It is never cancelled: arg may live on the
+ * handler's stack. FULL: the queue is (503 has been answered). */
+CHOPIN_API int chopin_offload(chopin_ctx *c, int (*fn)(void *arg), void *arg);
+
+/* Reaching a parked handler from another thread:
+ *     handler:  job->handle = chopin_handle_of(c); start(job); chopin_park(c, -1); use(job);
+ *     thread:   chopin_post(job->handle, done, job);     static void done(chopin_ctx *c, void *job) { if (c) chopin_wake(c); }
+ * post: any thread; fn(c, arg) runs on the owning worker, with c NULL if the request has ended meanwhile. GONE: it had ended already, fn will not run.
+ * MEMORY: not posted. park: until chopin_wake(c) (0), the deadline, or the client is gone. A wake before the park is not lost. */
+typedef struct chopin_handle {
+    void    *worker; /* private */
+    uint64_t id;     /* private */
+    uint32_t request; /* private */
+} chopin_handle;
+CHOPIN_API chopin_handle chopin_handle_of(chopin_ctx *c);
+CHOPIN_API int  chopin_post(chopin_handle handle, void (*fn)(chopin_ctx *c, void *arg), void *arg);
+CHOPIN_API int  chopin_park(chopin_ctx *c, int64_t deadline_ms);
+CHOPIN_API void chopin_wake(chopin_ctx *c);
+
+CHOPIN_API int64_t chopin_now_ms(chopin_ctx *c); /* monotonic, as read at the start of this turn of the loop */
+CHOPIN_API int64_t chopin_now_us(void);          /* monotonic, asks the clock */
+CHOPIN_API bool    chopin_gone(chopin_ctx *c);   /* has the client gone? Cheap: no system call */
+
+/* ---- testing your handlers ---- */
+typedef struct chopin_test_options {
+    size_t   read_step;               /* bytes that arrive at once      (default 0: all) */
+    size_t   write_step;              /* bytes a send takes             (default 0: all) */
+    uint64_t seed;                    /* not 0: the steps vary at random between 1 and the above */
+    bool     keep_open;               /* the client does not half-close after its last byte; idle timeouts then play on the fake clock */
+    bool     reset;                   /* the client resets the connection after its last byte */
+    size_t   stall_after;             /* not 0: the client stops sending after so many bytes, without closing */
+} chopin_test_options;
+
+/* Plays `bytes` to the whole stack in process: parser, router, middleware and handlers, on one worker without a socket, and returns all that came back. Time is
+ * virtual: chopin_sleep() takes none. The reply belongs to `app` until the next call or chopin_free(). Absent: the server did not start (chopin_error()). One thread. */
+CHOPIN_API chopin_str chopin_test_request(chopin_app *app, chopin_str bytes, const chopin_test_options *options);
+
+/* Counters, summed over the workers with relaxed loads. Any thread. */
+typedef struct chopin_counters {
+    uint64_t accepted, closed, requests, refused, bad_requests, timeouts, parked, faults, allocations, sends, receives, waits;
+} chopin_counters;
+CHOPIN_API chopin_counters chopin_counters_of(chopin_app *app);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* CHOPIN_H */
+
+#if (defined(CHOPIN_IMPLEMENTATION) || defined(CHOPIN_HTTP_IMPLEMENTATION)) && !defined(CHOPIN_HTTP_IMPLEMENTED)
+#define CHOPIN_HTTP_IMPLEMENTED
+#ifdef __cplusplus
+#error "chopin.h: the implementation is C11: put it into a .c file of its own (declarations work from C++)"
+#endif
+
+/* ==========================================================================================================
+   >>platform   system includes, what the compiler and the CPU can do, clocks, checked arithmetic
+   Everything above this room is the language; everything below asks this room, not the system, for these things.
+   ========================================================================================================== */
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <locale.h>
+#include <math.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <link.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#endif
+#if defined(__has_include)
+#if __has_include(<execinfo.h>)
+#include <execinfo.h>
+#define CHOPIN__BACKTRACE 1
+#endif
+#endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#ifndef CHOPIN_ASSERT
+#include <assert.h>
+#define CHOPIN_ASSERT(condition) assert(condition)
+#endif
+
+#define CHOPIN__LIKELY(x)   __builtin_expect(!!(x), 1)
+#define CHOPIN__UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define CHOPIN__COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define CHOPIN__NOINLINE    __attribute__((noinline))
+
+static inline int64_t chopin__clock_us(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static inline int64_t chopin__clock_ms(void) { return chopin__clock_us() / 1000; }
+
+static inline size_t chopin__min(size_t a, size_t b) { return a < b ? a : b; }
+static inline size_t chopin__max(size_t a, size_t b) { return a > b ? a : b; }
+
+/* Counters have one writer and any readers: a plain load and store, no locked instruction. */
+static inline void chopin__count(_Atomic uint64_t *n) {
+    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+/* Sums of lengths that a peer or a caller chose: false when the sum does not fit. */
+static inline bool chopin__add_ok(size_t a, size_t b, size_t *sum) { return !__builtin_add_overflow(a, b, sum); }
+
+/* A word nobody outside can guess: seeds hash tables and names requests. */
+static uint64_t chopin__random_seed(void) {
+    uint64_t seed = 0;
+    int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, &seed, sizeof seed) != (ssize_t)sizeof seed) {
+        seed = (uint64_t)chopin__clock_us() * 0x9e3779b97f4a7c15u ^ (uint64_t)(uintptr_t)&seed ^ (uint64_t)getpid();
+    }
+    if (fd >= 0) close(fd);
+    return seed;
+}
+
+/* splitmix64: one step of a small generator; good enough for names, never for secrets. */
+static inline uint64_t chopin__random_next(uint64_t *state) {
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+/* ==========================================================================================================
+   >>bytes   views: cut, compare, numbers to and from text, percent and UTF-8 coding
+   The everyday helpers drop the room's name. Nothing here allocates.
+   ========================================================================================================== */
+
+static inline chopin_str chopin__str(const char *ptr, size_t len) { return (chopin_str){ ptr, len }; }
+static inline chopin_str chopin__str_z(const char *z) { return (chopin_str){ z, z ? strlen(z) : 0 }; }
+static inline chopin_str chopin__absent(void) { return (chopin_str){ NULL, 0 }; }
+
+static inline bool chopin__equal(chopin_str a, chopin_str b) {
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+static inline bool chopin__equal_z(chopin_str a, const char *z) { return chopin__equal(a, chopin__str_z(z)); }
+
+static inline bool chopin__starts(chopin_str s, chopin_str with) {
+    return s.len >= with.len && (with.len == 0 || memcmp(s.ptr, with.ptr, with.len) == 0);
+}
+
+static inline char chopin__lower(char ch) { return ch >= 'A' && ch <= 'Z' ? (char)(ch | 0x20) : ch; }
+
+/* ASCII only, whatever the locale: header names and tokens (RFC 9110 5.1). */
+static bool chopin__equal_nocase(chopin_str a, chopin_str b) {
+    if (a.len != b.len) return false;
+    for (size_t i = 0; i < a.len; i++) {
+        if (chopin__lower(a.ptr[i]) != chopin__lower(b.ptr[i])) return false;
+    }
+    return true;
+}
+
+/* What stands before the first `at`, which is skipped; all of it when there is none. `*rest` becomes what follows. */
+static chopin_str chopin__cut(chopin_str *rest, char at) {
+    const char *p = rest->len ? memchr(rest->ptr, at, rest->len) : NULL;
+    chopin_str first = p ? chopin__str(rest->ptr, (size_t)(p - rest->ptr)) : *rest;
+    size_t used = p ? first.len + 1 : first.len;
+    *rest = rest->ptr ? chopin__str(rest->ptr + used, rest->len - used) : *rest;
+    return first;
+}
+
+/* Without the blanks and tabs around it: optional white space (RFC 9110 5.6.3). */
+static chopin_str chopin__trim(chopin_str s) {
+    while (s.len && (s.ptr[0] == ' ' || s.ptr[0] == '\t')) { s.ptr++; s.len--; }
+    while (s.len && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t')) s.len--;
+    return s;
+}
+
+/* tchar of RFC 9110 5.6.2: what methods and header names are made of. */
+static inline bool chopin__is_token_char(unsigned char ch) {
+    static const uint32_t set[8] = { 0, 0x03ff6cfa, 0xc7fffffe, 0x57ffffff, 0, 0, 0, 0 };
+    return (set[ch >> 5] >> (ch & 31)) & 1;
+}
+
+static bool chopin__is_token(chopin_str s) {
+    for (size_t i = 0; i < s.len; i++) {
+        if (!chopin__is_token_char((unsigned char)s.ptr[i])) return false;
+    }
+    return s.len > 0;
+}
+
+/* field-value of RFC 9110 5.5: HTAB, blanks, visible characters and bytes from 0x80. */
+static bool chopin__is_field_value(chopin_str s) {
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char ch = (unsigned char)s.ptr[i];
+        if ((ch < 0x20 && ch != '\t') || ch == 0x7f) return false;
+    }
+    return true;
+}
+
+/* 0-15, or -1. */
+static inline int chopin__hex_value(char ch) {
+    if (ch >= '0' && ch <= '9') return ch - '0';
+    ch = chopin__lower(ch);
+    return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
+}
+
+static inline char chopin__hex_digit(unsigned value) { return "0123456789abcdef"[value & 15]; }
+
+/* Decimal digits only, no sign, no blanks. */
+static bool chopin__parse_u64(chopin_str s, uint64_t *out) {
+    uint64_t value = 0;
+    if (s.len == 0) return false;
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned digit = (unsigned)(unsigned char)s.ptr[i] - '0';
+        if (digit > 9 || __builtin_mul_overflow(value, (uint64_t)10, &value)
+                      || __builtin_add_overflow(value, (uint64_t)digit, &value)) return false;
+    }
+    *out = value;
+    return true;
+}
+
+static bool chopin__parse_i64(chopin_str s, int64_t *out) {
+    bool     minus = s.len && s.ptr[0] == '-';
+    uint64_t value;
+    if (!chopin__parse_u64(minus ? chopin__str(s.ptr + 1, s.len - 1) : s, &value)) return false;
+    if (value > (uint64_t)INT64_MAX + (minus ? 1 : 0)) return false;
+    *out = minus ? (int64_t)(0 - value) : (int64_t)value;
+    return true;
+}
+
+/* Two digits at a time; at most 20 characters go to `out`, none is a NUL. Gives how many. */
+static size_t chopin__format_u64(char *out, uint64_t value) {
+    static const char pairs[] =
+        "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869"
+        "707172737475767778798081828384858687888990919293949596979899";
+    char   digits[20];
+    size_t at = sizeof digits;
+    while (value >= 100) {
+        at -= 2;
+        memcpy(digits + at, pairs + 2 * (value % 100), 2);
+        value /= 100;
+    }
+    if (value >= 10) { at -= 2; memcpy(digits + at, pairs + 2 * value, 2); }
+    else             digits[--at] = (char)('0' + value);
+    memcpy(out, digits + at, sizeof digits - at);
+    return sizeof digits - at;
+}
+
+/* Is every '%' followed by two hex digits that are not "00"? (RFC 3986 2.1; NUL would end C strings.) */
+static bool chopin__percent_ok(chopin_str s) {
+    const char *p = s.ptr, *end = s.ptr + s.len;
+    while (p < end && (p = memchr(p, '%', (size_t)(end - p))) != NULL) {
+        if (end - p < 3 || chopin__hex_value(p[1]) < 0 || chopin__hex_value(p[2]) < 0) return false;
+        if (p[1] == '0' && p[2] == '0') return false;
+        p += 3;
+    }
+    return true;
+}
+
+/* Decodes into `out` (s.len bytes are enough), once. `plus`: '+' is a blank, as in forms. The input has passed chopin__percent_ok(). */
+static size_t chopin__percent_decode(char *out, chopin_str s, bool plus) {
+    size_t n = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        char ch = s.ptr[i];
+        if (ch == '%' && i + 2 < s.len) {
+            ch = (char)(chopin__hex_value(s.ptr[i + 1]) << 4 | chopin__hex_value(s.ptr[i + 2]));
+            i += 2;
+        } else if (ch == '+' && plus) {
+            ch = ' ';
+        }
+        out[n++] = ch;
+    }
+    return n;
+}
+
+/* Length of the well-formed UTF-8 sequence at p (RFC 3629), 0 if there is none. */
+static size_t chopin__utf8_length(const char *text, size_t len) {
+    const unsigned char *p = (const unsigned char *)text;
+    if (len == 0) return 0;
+    if (p[0] < 0x80) return 1;
+    size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+    if (p[0] < 0xc2 || p[0] > 0xf4 || len < n || (p[1] & 0xc0) != 0x80) return 0;
+    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f)) return 0;   // overlong; surrogates
+    if ((p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f)) return 0;   // overlong; over U+10FFFF
+    if (n > 2 && (p[2] & 0xc0) != 0x80) return 0;
+    if (n > 3 && (p[3] & 0xc0) != 0x80) return 0;
+    return n;
+}
+
+/* Seeded, so that nobody outside can choose names that collide (wyhash's mixing step over 8-byte words). */
+static uint64_t chopin__hash(uint64_t seed, const void *data, size_t len) {
+    const unsigned char *p = data;
+    uint64_t hash = seed ^ (len * 0x9e3779b97f4a7c15u);
+    while (len > 0) {
+        uint64_t word = 0;
+        size_t   n = chopin__min(len, sizeof word);
+        memcpy(&word, p, n);
+        hash = chopin__random_next(&(uint64_t){ hash ^ word });
+        p += n;
+        len -= n;
+    }
+    return hash;
+}
+
+/* ==========================================================================================================
+   >>memory   the allocator hook, request arenas, pools of equal blocks, the slab with generation-checked ids
+   Nothing on the path of a request that fits its buffers reaches the hook: arenas are reset, pools keep what they
+   are given back, the slab is address space that becomes memory when it is first touched.
+   ========================================================================================================== */
+
+typedef struct chopin__heap {           // one per server; the counter is what the tests read
+    void *(*alloc)(void *ctx, void *ptr, size_t old_size, size_t new_size);
+    void *ctx;
+    _Atomic uint64_t calls;
+} chopin__heap;
+
+static void *chopin__heap_default(void *ctx, void *ptr, size_t old_size, size_t new_size) {
+    (void)ctx; (void)old_size;
+    if (new_size == 0) { free(ptr); return NULL; }
+    return realloc(ptr, new_size);
+}
+
+static void *chopin__alloc(chopin__heap *heap, size_t size) {
+    atomic_fetch_add_explicit(&heap->calls, 1, memory_order_relaxed);
+    return heap->alloc(heap->ctx, NULL, 0, size ? size : 1);
+}
+
+static void *chopin__alloc_zero(chopin__heap *heap, size_t size) {
+    void *ptr = chopin__alloc(heap, size);
+    return ptr ? memset(ptr, 0, size) : NULL;
+}
+
+static void *chopin__realloc(chopin__heap *heap, void *ptr, size_t old_size, size_t new_size) {
+    atomic_fetch_add_explicit(&heap->calls, 1, memory_order_relaxed);
+    return heap->alloc(heap->ctx, ptr, old_size, new_size);
+}
+
+static void chopin__release(chopin__heap *heap, void *ptr, size_t size) {
+    if (ptr) heap->alloc(heap->ctx, ptr, size, 0);
+}
+
+static char *chopin__copy_z(chopin__heap *heap, chopin_str s) {
+    char *copy = chopin__alloc(heap, s.len + 1);
+    if (!copy) return NULL;
+    if (s.len) memcpy(copy, s.ptr, s.len);
+    copy[s.len] = 0;
+    return copy;
+}
+
+/* ---- arena: memory of one request. The first block is the caller's and stays; further ones are freed at reset. ---- */
+typedef struct chopin__arena_block {
+    struct chopin__arena_block *next;
+    size_t size;                        // all of it, this header included
+} chopin__arena_block;
+
+typedef struct chopin__arena {
+    chopin__heap *heap;
+    char   *at, *end;                   // free bytes of the current block
+    char   *first;                      // the caller's block ...
+    size_t  first_size;                 // ... and its size
+    chopin__arena_block *blocks;        // what was added since the last reset
+    size_t  used, limit;                // bytes of added blocks, and how many there may be
+    bool    full;                       // an allocation failed: the reply becomes a 503
+} chopin__arena;
+
+static void chopin__arena_init(chopin__arena *a, chopin__heap *heap, void *first, size_t size, size_t limit) {
+    *a = (chopin__arena){ .heap = heap, .at = first, .end = (char *)first + size, .first = first, .first_size = size, .limit = limit };
+}
+
+static void chopin__arena_reset(chopin__arena *a) {
+    while (CHOPIN__UNLIKELY(a->blocks != NULL)) {
+        chopin__arena_block *block = a->blocks;
+        a->blocks = block->next;
+        chopin__release(a->heap, block, block->size);
+    }
+    a->at = a->first;
+    a->end = a->first + a->first_size;
+    a->used = 0;
+    a->full = false;
+}
+
+static CHOPIN__NOINLINE bool chopin__arena_grow(chopin__arena *a, size_t size) {
+    size_t want;
+    if (!chopin__add_ok(size, sizeof(chopin__arena_block) + 16, &want)) want = SIZE_MAX;
+    want = chopin__max(want, 4096);
+    chopin__arena_block *block = want <= a->limit - chopin__min(a->used, a->limit) ? chopin__alloc(a->heap, want) : NULL;
+    if (!block) { a->full = true; return false; }
+    *block = (chopin__arena_block){ .next = a->blocks, .size = want };
+    a->blocks = block;
+    a->used += want;
+    a->at = (char *)(block + 1);
+    a->end = (char *)block + want;
+    return true;
+}
+
+/* Not zeroed, aligned to 16. NULL when the limit is reached; `full` remembers it. */
+static void *chopin__arena_alloc(chopin__arena *a, size_t size) {
+    uintptr_t at = ((uintptr_t)a->at + 15) & ~(uintptr_t)15;
+    if (CHOPIN__UNLIKELY(at > (uintptr_t)a->end || size > (uintptr_t)a->end - at)) {
+        if (!chopin__arena_grow(a, size)) return NULL;
+        at = ((uintptr_t)a->at + 15) & ~(uintptr_t)15;
+    }
+    a->at = (char *)at + size;
+    return (void *)at;
+}
+
+static chopin_str chopin__arena_copy(chopin__arena *a, chopin_str s) {
+    char *copy = chopin__arena_alloc(a, s.len + 1);
+    if (!copy) return chopin__absent();
+    if (s.len) memcpy(copy, s.ptr, s.len);
+    copy[s.len] = 0;
+    return chopin__str(copy, s.len);
+}
+
+static chopin_str chopin__arena_vprintf(chopin__arena *a, const char *format, va_list args) {
+    va_list again;
+    va_copy(again, args);
+    int   n = vsnprintf(NULL, 0, format, again);
+    char *text = n >= 0 ? chopin__arena_alloc(a, (size_t)n + 1) : NULL;
+    va_end(again);
+    if (!text) return chopin__absent();
+    vsnprintf(text, (size_t)n + 1, format, args);
+    return chopin__str(text, (size_t)n);
+}
+
+/* ---- pool: equal blocks, kept when given back, up to `keep` of them. One worker only. ---- */
+typedef struct chopin__pool {
+    chopin__heap *heap;
+    void   *free;                       // linked through the first word
+    size_t  block_size;
+    size_t  kept, keep;
+} chopin__pool;
+
+static void chopin__pool_init(chopin__pool *p, chopin__heap *heap, size_t block_size, size_t keep) {
+    *p = (chopin__pool){ .heap = heap, .block_size = block_size, .keep = keep };
+}
+
+static inline void *chopin__pool_take(chopin__pool *p) {
+    void *block = p->free;
+    if (CHOPIN__UNLIKELY(!block)) return chopin__alloc(p->heap, p->block_size);
+    memcpy(&p->free, block, sizeof p->free);
+    p->kept--;
+    return block;
+}
+
+static inline void chopin__pool_give(chopin__pool *p, void *block) {
+    if (CHOPIN__UNLIKELY(p->kept >= p->keep)) { chopin__release(p->heap, block, p->block_size); return; }
+    memcpy(block, &p->free, sizeof p->free);
+    p->free = block;
+    p->kept++;
+}
+
+static void chopin__pool_done(chopin__pool *p) {
+    p->keep = 0;
+    while (p->free) {
+        void *block = p->free;
+        memcpy(&p->free, block, sizeof p->free);
+        chopin__release(p->heap, block, p->block_size);
+    }
+}
+
+/* ---- slab: entries of one size with ids that go stale. An id is (generation << 32 | index); the generation of an entry is odd while it
+   is in use and moves on when it is taken and given back, so an id kept too long finds nothing. ---- */
+typedef struct chopin__slab_entry {     // the first member of whatever lives in a slab
+    _Atomic uint32_t generation;        // read by other threads (chopin_post)
+    uint32_t         next_free;         // index + 1
+} chopin__slab_entry;
+
+typedef struct chopin__slab {
+    char    *base;                      // reserved address space; untouched pages cost nothing
+    size_t   entry_size, capacity;
+    uint32_t used;                      // entries ever touched
+    uint32_t free;                      // index + 1 of the first free entry, 0: none
+    uint32_t live;                      // entries in use
+} chopin__slab;
+
+static bool chopin__slab_init(chopin__slab *s, size_t entry_size, size_t capacity) {
+    *s = (chopin__slab){ .entry_size = entry_size, .capacity = capacity };
+    size_t bytes;
+    if (__builtin_mul_overflow(entry_size, capacity, &bytes) || capacity > UINT32_MAX - 1) return false;
+    void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED) return false;
+    s->base = base;
+    return true;
+}
+
+static void chopin__slab_done(chopin__slab *s) {
+    if (s->base) munmap(s->base, s->entry_size * s->capacity);
+    s->base = NULL;
+    s->capacity = 0;                     // ids find nothing any more
+}
+
+static inline void *chopin__slab_at(const chopin__slab *s, uint32_t index) { return s->base + (size_t)index * s->entry_size; }
+
+static inline uint64_t chopin__slab_id(const chopin__slab *s, const void *entry) {
+    const chopin__slab_entry *e = entry;
+    uint32_t index = (uint32_t)((size_t)((const char *)entry - s->base) / s->entry_size);
+    return (uint64_t)atomic_load_explicit(&e->generation, memory_order_relaxed) << 32 | index;
+}
+
+/* The entry of an id, or NULL when it has been given back since. Owning thread, or any thread that only compares. */
+static inline void *chopin__slab_get(const chopin__slab *s, uint64_t id) {
+    uint32_t index = (uint32_t)id;
+    if (index >= s->capacity) return NULL;
+    chopin__slab_entry *e = chopin__slab_at(s, index);
+    return atomic_load_explicit(&e->generation, memory_order_relaxed) == (uint32_t)(id >> 32) ? e : NULL;
+}
+
+/* An entry, zeroed but for its header; NULL when all are in use. */
+static void *chopin__slab_take(chopin__slab *s) {
+    if (!s->free && s->used == s->capacity) return NULL;
+    uint32_t index = s->free ? s->free - 1 : s->used++;
+    chopin__slab_entry *e = chopin__slab_at(s, index);
+    s->free = e->next_free;
+    e->next_free = 0;
+    memset(e + 1, 0, s->entry_size - sizeof *e);
+    atomic_store_explicit(&e->generation, atomic_load_explicit(&e->generation, memory_order_relaxed) + 1, memory_order_release);
+    s->live++;
+    return e;
+}
+
+static void chopin__slab_give(chopin__slab *s, void *entry) {
+    chopin__slab_entry *e = entry;
+    CHOPIN_ASSERT(atomic_load(&e->generation) & 1);
+    atomic_store_explicit(&e->generation, atomic_load_explicit(&e->generation, memory_order_relaxed) + 1, memory_order_release);
+    e->next_free = s->free;
+    s->free = (uint32_t)((size_t)((char *)entry - s->base) / s->entry_size) + 1;
+    s->live--;
+}
+
+/* ======================================================================================
+   >>fiber   stacks that can be left in the middle and continued later
+
+   The event loop itself runs on a pool fiber, so a handler is a plain call. One that must
+   wait takes an idle fiber and switches to it; there the loop goes on, from its entry if
+   the fiber is fresh, else from where it once gave itself up. When the wait is over, the
+   loop gives its own fiber back and switches to the parked one, whose handler finishes and
+   whose stack is then the loop's:
+
+       next = chopin__fiber_take(p);   chopin__fiber_switch(p, next);       in the handler
+       chopin__fiber_give(p, p->current);   chopin__fiber_switch(p, parked);   in the loop
+
+   A fiber never changes its thread: compilers keep addresses of thread-local variables
+   (errno among them) across calls, and would use the old thread's after a move.
+
+   The switch is one block of inline assembly. It stores three words, lists the callee-saved
+   registers as lost, so that the compiler saves them, and leaves by an indirect jump: `ret`
+   would defeat the return predictor. There is no symbol for the linker, no frame that
+   unwinders do not know, and a fresh fiber is a jump to an ordinary C function.
+   ====================================================================================== */
+
+#if defined(CHOPIN_NO_FIBERS)
+
+#include <setjmp.h>
+
+/* Without fibers waiting blocks the worker: there is never a fiber to take, and the loop
+   runs on the thread's own stack. Two duties make one worker fit both builds: the entry
+   returns when chopin__fiber_leave() says so, and all its state lives outside its frame. */
+
+typedef struct chopin__fiber { void *user; } chopin__fiber;
+
+typedef struct chopin__fibers {
+    void         (*entry)(void *arg);   // the loop
+    void          *arg;                 // its argument
+    chopin__fiber *current;             // &only inside enter, else NULL
+    unsigned       count;               // always 1: the thread's own stack
+    unsigned       warm_max;            // unused
+    chopin__fiber  only;                // what stands for the thread's stack
+    sigjmp_buf     home;                // where a retired entry starts afresh
+} chopin__fibers;
+
+static bool chopin__fibers_init(chopin__fibers *p, size_t stack_size, unsigned max, void (*entry)(void *arg), void *arg) {
+    (void)stack_size, (void)max;
+    memset(p, 0, sizeof *p);
+    p->entry = entry;
+    p->arg   = arg;
+    p->count = 1;
+    return true;
+}
+
+static void chopin__fibers_done(chopin__fibers *p) {
+    p->count = 0;
+}
+
+static chopin__fiber *chopin__fiber_take(chopin__fibers *p) {
+    (void)p;
+    return NULL;
+}
+
+static void chopin__fiber_give(chopin__fibers *p, chopin__fiber *f) {
+    (void)p, (void)f;
+}
+
+static void chopin__fiber_switch(chopin__fibers *p, chopin__fiber *to) {
+    (void)p, (void)to;
+    CHOPIN_ASSERT(false && "a switch needs a fiber that was taken, and there is none");
+}
+
+static void chopin__fiber_enter(chopin__fibers *p) {
+    (void)sigsetjmp(p->home, 1);   // chopin__fiber_retire() lands here and the entry starts again
+    p->current = &p->only;
+    p->entry(p->arg);
+    p->current = NULL;
+}
+
+static bool chopin__fiber_leave(chopin__fibers *p) {
+    (void)p;
+    return true;
+}
+
+_Noreturn static void chopin__fiber_retire(chopin__fibers *p) {
+    CHOPIN_ASSERT(p->current != NULL);
+    siglongjmp(p->home, 1);
+}
+
+static bool chopin__fiber_overflowed(const chopin__fibers *p, const chopin__fiber *f, const void *addr) {
+    (void)p, (void)f, (void)addr;
+    return false;
+}
+
+static size_t chopin__fiber_depth(const chopin__fiber *f) {
+    (void)f;
+    return 0;
+}
+
+#else   // fibers
+
+#if defined(CHOPIN_FIBER_UCONTEXT)
+#elif (defined(__x86_64__) && !defined(__ILP32__)) || (defined(__aarch64__) && !defined(__ILP32__))
+#define CHOPIN__FIBER_ASM
+#elif (defined(__riscv) && __riscv_xlen == 64) || (defined(__arm__) && (!defined(__thumb__) || defined(__thumb2__)))
+#define CHOPIN__FIBER_ASM
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+#define CHOPIN__FIBER_ASAN
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CHOPIN__FIBER_ASAN
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define CHOPIN__FIBER_TSAN
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CHOPIN__FIBER_TSAN
+#endif
+#endif
+
+#if !defined(CHOPIN__FIBER_ASM)
+#include <ucontext.h>
+#endif
+#if defined(CHOPIN__FIBER_ASAN)
+#include <sanitizer/asan_interface.h>
+#endif
+#if defined(CHOPIN__FIBER_TSAN)
+#include <sanitizer/tsan_interface.h>
+#include <signal.h>
+#endif
+#if defined(CHOPIN_WITH_VALGRIND) && defined(__has_include)
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#define CHOPIN__FIBER_VALGRIND
+#endif
+#endif
+
+/* RAW functions run while the sanitizers' idea of the stack and the stack itself disagree;
+   OPAQUE ones are real calls about which the optimizer may conclude nothing (gcc's -fipa-ra
+   would keep values in caller-saved registers that it does not see the function touch). */
+#if defined(__clang__)
+#define CHOPIN__FIBER_OPAQUE __attribute__((noinline))
+#if __has_attribute(disable_sanitizer_instrumentation)
+#define CHOPIN__FIBER_RAW __attribute__((disable_sanitizer_instrumentation))
+#else
+#define CHOPIN__FIBER_RAW __attribute__((no_sanitize("address", "thread", "undefined")))
+#endif
+#else
+#define CHOPIN__FIBER_OPAQUE __attribute__((noipa))
+#define CHOPIN__FIBER_RAW    __attribute__((no_sanitize("address", "thread", "undefined")))
+#endif
+
+enum {
+    CHOPIN__FIBER_SLAB      = 16,         // stacks mapped at a time
+    CHOPIN__FIBER_WARM      = 1024,       // idle fibers that keep their touched pages
+    CHOPIN__FIBER_STACK_MIN = 16 * 1024,
+    CHOPIN__FIBER_COLOUR    = 128,        // by so much each stack of a slab starts lower than the one before
+    // Four pages, because one is stepped over by a function whose frame is larger than a page and
+    // which touches its far end first. Address space is all that it costs.
+    CHOPIN__FIBER_GUARD     = 16 * 1024
+};
+
+/* Where a fiber goes on. The assembly knows the order of the words. */
+#if defined(CHOPIN__FIBER_ASM)
+typedef struct chopin__fiber_context {
+    uintptr_t pc;
+    uintptr_t sp;
+    uintptr_t fp;        // frame pointer: the one callee-saved register we may not list as lost
+    uintptr_t thumb_fp;  // 32-bit ARM has two, r11 in ARM code and r7 in Thumb
+} chopin__fiber_context;
+#else
+typedef ucontext_t chopin__fiber_context;
+#endif
+
+typedef struct chopin__fiber  chopin__fiber;
+typedef struct chopin__fibers chopin__fibers;
+
+/* One stack. Lives at its upper end, so that a parked fiber costs the pages it touched and no other. */
+struct chopin__fiber {
+    chopin__fiber_context context;    // first: the switch hands its address to chopin__fiber_start()
+    chopin__fibers       *pool;       // whose it is
+    chopin__fiber        *next;       // in the warm or cold list
+    chopin__fiber        *older;      // made before this one
+    void                 *slab;       // the mapping, in the first fiber cut from it; else NULL
+    uintptr_t             low;        // lowest byte of the stack; the guard ends here
+    size_t                size;       // of the stack in bytes, up to this struct
+    uintptr_t             live;       // frames in use reach down to about here while it does not run
+    void                 *user;       // the caller's
+    void                 *sanitizer;  // ASan's fake stack while it does not run, TSan's fiber
+    uint64_t              modes;      // of floating point while it does not run
+    unsigned              valgrind;   // Valgrind's name for the stack
+};
+
+/* The fibers of one worker. Its thread only. */
+struct chopin__fibers {
+    // set by init
+    void         (*entry)(void *arg);  // the loop: where fresh fibers start; never returns
+    void          *arg;                // its argument
+    size_t         stack_size;         // of one stack in bytes, its struct included
+    size_t         guard_size;         // below each stack, in bytes
+    size_t         page_size;
+    unsigned       max;                // never more fibers than this
+    unsigned       warm_max;           // idle fibers above this return their pages; may be changed
+    // changing
+    chopin__fiber *current;            // runs now; NULL outside enter
+    chopin__fiber *loop;               // runs at the next enter
+    chopin__fiber *warm, *cold;        // idle ones, last given first: its stack is still in the cache
+    chopin__fiber *newest;             // all of them, by .older
+    chopin__fiber *from;               // who switched last
+    char          *slab;               // the mapping from which the next fibers are cut
+    unsigned       count;              // fibers made
+    unsigned       warm_count, cold_count;
+    bool           guards_map;         // guards are mprotected and cost mappings (vm.max_map_count)
+    chopin__fiber  home;               // the thread's own stack; its modes are those of fresh fibers
+    chopin__fiber_context nowhere;     // abandoned frames are saved here, and forgotten
+#if defined(CHOPIN__FIBER_TSAN)
+    sigset_t       mask;               // enter's caller's: TSan blocks all signals in all handlers
+#endif
+};
+
+/* ---- what the tools must know ---- */
+
+/* To be called before leaving `from` for `to`. `from` NULL: its frames will not be needed again. */
+CHOPIN__FIBER_RAW static void chopin__fiber_announce(chopin__fibers *p, chopin__fiber *from, chopin__fiber *to) {
+    p->from = from;
+#if defined(CHOPIN__FIBER_ASAN)
+    __sanitizer_start_switch_fiber(from != NULL ? &from->sanitizer : NULL, (void *)to->low, to->size);
+#elif defined(CHOPIN__FIBER_TSAN)
+    __tsan_switch_to_fiber(to->sanitizer, 0);
+#else
+    (void)to;
+#endif
+}
+
+/* To be called first thing on `f` after a switch to it. Only now `f` is the current one: had its
+   predecessor's stack overflowed on the way, the fault would have been his. */
+CHOPIN__FIBER_RAW static void chopin__fiber_arrived(chopin__fibers *p, chopin__fiber *f) {
+    p->current = f;
+#if defined(CHOPIN__FIBER_ASAN)
+    const void *low;
+    size_t      size;
+    __sanitizer_finish_switch_fiber(f->sanitizer, &low, &size);
+    if (p->from == &p->home) {   // nobody else knows where the thread's own stack lies
+        p->home.low  = (uintptr_t)low;
+        p->home.size = size;
+    }
+#endif
+}
+
+static void chopin__fiber_tools_made(chopin__fiber *f) {
+#if defined(CHOPIN__FIBER_TSAN)
+    f->sanitizer = __tsan_create_fiber(0);
+#endif
+#if defined(CHOPIN__FIBER_VALGRIND)
+    f->valgrind = VALGRIND_STACK_REGISTER(f->low, f->low + f->size);
+#endif
+    (void)f;
+}
+
+static void chopin__fiber_tools_gone(chopin__fiber *f) {
+#if defined(CHOPIN__FIBER_ASAN)
+    // The address range is somebody else's soon; red zones of frames that never returned are not.
+    __asan_unpoison_memory_region((void *)f->low, f->size);
+#endif
+#if defined(CHOPIN__FIBER_TSAN)
+    __tsan_destroy_fiber(f->sanitizer);
+#endif
+#if defined(CHOPIN__FIBER_VALGRIND)
+    VALGRIND_STACK_DEREGISTER(f->valgrind);
+#endif
+    (void)f;
+}
+
+/* The current fiber's frames are about to be given up; it will start again on the same stack. */
+CHOPIN__FIBER_RAW static void chopin__fiber_tools_rewind(chopin__fibers *p, chopin__fiber *f) {
+#if defined(CHOPIN__FIBER_ASAN)
+    __asan_unpoison_memory_region((void *)f->low, f->size);
+    f->sanitizer = NULL;
+#endif
+#if defined(CHOPIN__FIBER_TSAN)
+    void *old = f->sanitizer;   // holds the abandoned frames' calls
+    f->sanitizer = __tsan_create_fiber(0);
+    chopin__fiber_announce(p, NULL, f);
+    __tsan_destroy_fiber(old);
+    pthread_sigmask(SIG_SETMASK, &p->mask, NULL);
+#else
+    chopin__fiber_announce(p, NULL, f);
+#endif
+}
+
+/* ---- floating-point modes: rounding, flush to zero, traps; of the sticky flags nothing is promised ---- */
+
+CHOPIN__FIBER_RAW static uint64_t chopin__fiber_modes(void) {
+#if defined(__x86_64__)
+    uint32_t mxcsr;
+    uint16_t x87;
+    __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(mxcsr), "=m"(x87));
+    return (uint64_t)mxcsr << 16 | x87;
+#elif defined(__aarch64__)
+    uint64_t fpcr;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(fpcr));
+    return fpcr;
+#elif defined(__arm__) && defined(__ARM_FP)
+    uint32_t fpscr;
+    __asm__ volatile("vmrs %0, fpscr" : "=r"(fpscr));
+    return fpscr & ~UINT32_C(0xf800009f);
+#elif defined(__riscv_flen)
+    uint32_t rounding;
+    __asm__ volatile("frrm %0" : "=r"(rounding));
+    return rounding;
+#else
+    return 0;
+#endif
+}
+
+CHOPIN__FIBER_RAW static void chopin__fiber_modes_set(uint64_t modes) {
+#if defined(__x86_64__)
+    // Just written: 3 ns per switch; comparing first, as the others do, is 6 (Zen).
+    uint32_t mxcsr = (uint32_t)(modes >> 16);
+    uint16_t x87   = (uint16_t)modes;
+    __asm__ volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(mxcsr), "m"(x87));
+#else
+    if (chopin__fiber_modes() == modes) {   // writing one of these may drain the pipeline
+        return;
+    }
+#if defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"(modes));
+#elif defined(__arm__) && defined(__ARM_FP)
+    __asm__ volatile("vmsr fpscr, %0" : : "r"((uint32_t)modes));
+#elif defined(__riscv_flen)
+    __asm__ volatile("fsrm %0" : : "r"((uint32_t)modes));
+#endif
+#endif
+}
+
+/* ---- the switch ---- */
+
+/* Stores in `from` where we are and goes on at `to`; returns when somebody jumps back.
+   All registers are listed as lost but the floating-point ones that any call may lose: so the
+   compiler saves the callee-saved ones, and nothing of ours is live after the jump. Stack pointer
+   and frame pointer change together and nothing is pushed, so unwinding works at every instruction.
+   `to` also travels in the register of the first argument, and the return address is zero: what a
+   fresh fiber's start expects. */
+CHOPIN__FIBER_OPAQUE CHOPIN__FIBER_RAW
+static void chopin__fiber_jump(chopin__fiber_context *from, chopin__fiber_context *to) {
+#if !defined(CHOPIN__FIBER_ASM)
+    swapcontext(from, to);
+#elif defined(__x86_64__)
+    __asm__ volatile(
+        "leaq   1f(%%rip), %%rax            \n\t"
+        "movq   %%rax,  0(%%rsi)            \n\t"
+        "movq   %%rsp,  8(%%rsi)            \n\t"
+        "movq   %%rbp, 16(%%rsi)            \n\t"
+        "movq    0(%%rdi), %%rax            \n\t"
+        "movq    8(%%rdi), %%rsp            \n\t"
+        "movq   16(%%rdi), %%rbp            \n\t"
+        "jmpq   *%%rax                      \n\t"
+        "1: .byte 0xf3, 0x0f, 0x1e, 0xfa    \n\t"   // endbr64, also for assemblers that never heard of it
+        : "+D"(to), "+S"(from)
+        :
+        : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
+#elif defined(__aarch64__)
+    register chopin__fiber_context *x0 __asm__("x0") = to;
+    register chopin__fiber_context *x1 __asm__("x1") = from;
+    __asm__ volatile(
+        "adr    x16, 1f                     \n\t"
+        "mov    x17, sp                     \n\t"
+        "stp    x16, x17, [x1]              \n\t"
+        "str    x29, [x1, #16]              \n\t"
+        "ldp    x16, x17, [x0]              \n\t"
+        "ldr    x29, [x0, #16]              \n\t"
+        "mov    sp, x17                     \n\t"
+        "mov    x30, xzr                    \n\t"
+        "br     x16                         \n\t"   // through x16 a jump may also land on a function's `bti c`
+        "1: hint #36                        \n\t"   // bti j
+        : "+r"(x0), "+r"(x1)
+        :
+        : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17",
+          "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x30",
+          "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "memory", "cc");
+#elif defined(__arm__)
+    register chopin__fiber_context *r0 __asm__("r0") = to;
+    register chopin__fiber_context *r1 __asm__("r1") = from;
+    __asm__ volatile(
+        "adr    r12, 1f                     \n\t"
+#if defined(__thumb__)
+        "orr    r12, r12, #1                \n\t"   // the jump stays in Thumb state
+#endif
+        "mov    r3, sp                      \n\t"
+        "str    r12, [r1]                   \n\t"
+        "str    r3,  [r1, #4]               \n\t"
+        "str    r11, [r1, #8]               \n\t"
+        "str    r7,  [r1, #12]              \n\t"
+        "ldr    r12, [r0]                   \n\t"
+        "ldr    r3,  [r0, #4]               \n\t"
+        "ldr    r11, [r0, #8]               \n\t"
+        "ldr    r7,  [r0, #12]              \n\t"
+        "mov    sp, r3                      \n\t"
+        "mov    lr, #0                      \n\t"
+        "bx     r12                         \n\t"
+        ".p2align 2                         \n\t"   // adr counts in words
+        "1:                                 \n\t"
+        : "+r"(r0), "+r"(r1)
+        :
+        : "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r12", "lr",
+#if defined(__ARM_FP)
+          "d8", "d9", "d10", "d11", "d12", "d13", "d14", "d15",
+#endif
+          "memory", "cc");
+#elif defined(__riscv)
+    register chopin__fiber_context *a0 __asm__("a0") = to;
+    register chopin__fiber_context *a1 __asm__("a1") = from;
+    __asm__ volatile(
+        "lla    t1, 1f                      \n\t"
+        "sd     t1,  0(a1)                  \n\t"
+        "sd     sp,  8(a1)                  \n\t"
+        "sd     s0, 16(a1)                  \n\t"
+        "ld     t1,  0(a0)                  \n\t"
+        "ld     sp,  8(a0)                  \n\t"
+        "ld     s0, 16(a0)                  \n\t"
+        "mv     ra, zero                    \n\t"
+        "jr     t1                          \n\t"   // not through t0: that one counts as a return
+        "1:                                 \n\t"
+        : "+r"(a0), "+r"(a1)
+        :
+        : "a2", "a3", "a4", "a5", "a6", "a7", "t0", "t1", "t2", "t3", "t4", "t5", "t6", "ra",
+          "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11",
+#if defined(__riscv_flen)
+          "fs0", "fs1", "fs2", "fs3", "fs4", "fs5", "fs6", "fs7", "fs8", "fs9", "fs10", "fs11",
+#endif
+          "memory");
+#endif
+}
+
+/* The outermost function of every fiber; nobody returns from it, and unwinders are told to stop here. */
+CHOPIN__FIBER_OPAQUE CHOPIN__FIBER_RAW
+static void chopin__fiber_start(chopin__fiber *f) {
+#if defined(CHOPIN__FIBER_ASM) && defined(__GCC_HAVE_DWARF2_CFI_ASM)
+#if defined(__x86_64__)
+    __asm__ volatile(".cfi_undefined rip");
+#elif defined(__aarch64__)
+    __asm__ volatile(".cfi_undefined x30");
+#elif defined(__arm__)
+    __asm__ volatile(".cfi_undefined r14");
+#elif defined(__riscv)
+    __asm__ volatile(".cfi_undefined ra");
+#endif
+#endif
+    chopin__fiber_arrived(f->pool, f);
+    chopin__fiber_modes_set(f->pool->home.modes);
+    f->pool->entry(f->pool->arg);
+    CHOPIN_ASSERT(false && "the entry of a fiber returned");
+    abort();
+}
+
+#if !defined(CHOPIN__FIBER_ASM)
+/* makecontext() hands over ints only: a pointer comes in two halves. */
+CHOPIN__FIBER_RAW static void chopin__fiber_start_halves(unsigned high, unsigned low) {
+    const uint64_t address = (uint64_t)high << 32 | low;
+    chopin__fiber_start((chopin__fiber *)(uintptr_t)address);
+}
+#endif
+
+/* Makes `f` fresh: the next switch to it begins at its entry, above whatever frames it had. */
+CHOPIN__FIBER_RAW static void chopin__fiber_rewind(chopin__fiber *f) {
+    f->live = f->low + f->size;
+#if !defined(CHOPIN__FIBER_ASM)
+    const uint64_t address = (uintptr_t)f;
+    getcontext(&f->context);
+    f->context.uc_link          = NULL;
+    f->context.uc_stack.ss_sp   = (void *)f->low;
+    f->context.uc_stack.ss_size = f->size;
+    makecontext(&f->context, (void (*)(void))chopin__fiber_start_halves, 2, (unsigned)(address >> 32), (unsigned)address);
+#else
+    f->context.pc = (uintptr_t)chopin__fiber_start;
+    f->context.sp = f->live;
+    f->context.fp = f->context.thumb_fp = 0;   // ends the chain for tools that walk frame pointers
+#if defined(__x86_64__)
+    f->context.sp -= sizeof(uintptr_t);        // as if by a call, from address zero
+    *(uintptr_t *)f->context.sp = 0;
+#endif
+#endif
+}
+
+/* ---- stacks ---- */
+
+static bool chopin__fiber_guard(chopin__fibers *p, char *low) {
+#if defined(__linux__)
+    // 102 is MADV_GUARD_INSTALL (Linux 6.13): no mapping of its own per guard, of which mprotect needs
+    // two per stack and a process has 65530. Emulators say yes to any advice and do nothing, hence
+    // the second question: 22, MADV_POPULATE_READ, must fail on a guard.
+    if (madvise(low, p->guard_size, 102) == 0 && madvise(low, p->guard_size, 22) != 0) {
+        return true;
+    }
+#endif
+    p->guards_map = true;
+    return mprotect(low, p->guard_size, PROT_NONE) == 0;
+}
+
+/* Maps the next stacks, each above its guard. False: no memory, no address space, or no mappings left. */
+static bool chopin__fiber_slab(chopin__fibers *p) {
+    const size_t one = p->guard_size + p->stack_size;
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+#if defined(MAP_NORESERVE)
+    flags |= MAP_NORESERVE;
+#endif
+#if defined(__linux__) || defined(__OpenBSD__)
+    flags |= MAP_STACK;
+#endif
+    char *slab = mmap(NULL, one * CHOPIN__FIBER_SLAB, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (slab == MAP_FAILED) {
+        return false;
+    }
+#if defined(MADV_NOHUGEPAGE)
+    madvise(slab, one * CHOPIN__FIBER_SLAB, MADV_NOHUGEPAGE);   // else a first touch may commit 2 MiB
+#endif
+    for (size_t i = 0; i < CHOPIN__FIBER_SLAB; i++) {
+        if (!chopin__fiber_guard(p, slab + i * one)) {
+            munmap(slab, one * CHOPIN__FIBER_SLAB);
+            return false;
+        }
+    }
+    p->slab = slab;
+    return true;
+}
+
+static chopin__fiber *chopin__fiber_make(chopin__fibers *p) {
+    const unsigned index = p->count % CHOPIN__FIBER_SLAB;
+    if (p->count == p->max || (index == 0 && !chopin__fiber_slab(p))) {
+        return NULL;
+    }
+    char *low = p->slab + index * (p->guard_size + p->stack_size) + p->guard_size;
+    // Tops at the same offset in their pages would compete for the same few lines of the cache.
+    size_t size = p->stack_size - sizeof(chopin__fiber) - index * CHOPIN__FIBER_COLOUR;
+    size -= size % 64;
+    chopin__fiber *f = (chopin__fiber *)(void *)(low + size);
+    f->pool  = p;
+    f->slab  = index == 0 ? p->slab : NULL;
+    f->low   = (uintptr_t)low;
+    f->size  = size;
+    f->older = p->newest;
+    p->newest = f;
+    p->count++;
+    chopin__fiber_rewind(f);
+    chopin__fiber_tools_made(f);
+    return f;
+}
+
+/* Returns the pages below the frames in use to the system. Opaque, so that its own frame lies below
+   all of its caller's; one page more is left for the frames and the red zone under that. */
+CHOPIN__FIBER_OPAQUE static void chopin__fiber_cool(chopin__fibers *p, chopin__fiber *f) {
+    const uintptr_t here = (uintptr_t)__builtin_frame_address(0);   // not in the ?:, clang 14 -O0 for ARM loses it there
+    uintptr_t end = f == p->current ? here : f->live;
+    end = (end & ~(uintptr_t)(p->page_size - 1)) - p->page_size;
+    if (end > f->low) {
+        madvise((void *)f->low, end - f->low, MADV_DONTNEED);
+    }
+}
+
+/* ---- the pool ---- */
+
+/* An idle fiber, fresh or in the middle of the loop. NULL: `max` are in use, or no memory for one more. */
+static chopin__fiber *chopin__fiber_take(chopin__fibers *p) {
+    chopin__fiber *f = p->warm;
+    if (f != NULL) {
+        p->warm = f->next;
+        p->warm_count--;
+    } else if ((f = p->cold) != NULL) {
+        p->cold = f->next;
+        p->cold_count--;
+    } else {
+        f = chopin__fiber_make(p);
+    }
+    return f;
+}
+
+/* `f` becomes idle: who takes it continues it where it switched away. It may be the current one,
+   which then must switch before anybody takes. */
+static void chopin__fiber_give(chopin__fibers *p, chopin__fiber *f) {
+    CHOPIN_ASSERT(f->pool == p);
+    // Two lists, so that after a burst the few fibers in daily use stay warm and cost no system call.
+    if (p->warm_count < p->warm_max) {
+        f->next = p->warm;
+        p->warm = f;
+        p->warm_count++;
+    } else {
+        chopin__fiber_cool(p, f);
+        f->next = p->cold;
+        p->cold = f;
+        p->cold_count++;
+    }
+}
+
+/* Every switch passes here. Opaque for the same reason as chopin__fiber_cool(): .live must lie below
+   the frame of the caller, whoever it is. */
+CHOPIN__FIBER_OPAQUE CHOPIN__FIBER_RAW
+static void chopin__fiber_go(chopin__fibers *p, chopin__fiber *from, chopin__fiber *to) {
+    from->live  = (uintptr_t)__builtin_frame_address(0);
+    from->modes = chopin__fiber_modes();
+    chopin__fiber_announce(p, from, to);
+    chopin__fiber_jump(&from->context, &to->context);
+    chopin__fiber_arrived(p, from);
+    // Everybody restores his own, so that it is right wherever he came from, a signal handler included.
+    chopin__fiber_modes_set(from->modes);
+}
+
+/* Continues `to`, which was taken or is parked. Returns when somebody switches back to the caller. */
+static void chopin__fiber_switch(chopin__fibers *p, chopin__fiber *to) {
+    chopin__fiber *from = p->current;
+    CHOPIN_ASSERT(from != NULL && to != from);
+    chopin__fiber_go(p, from, to);
+}
+
+/* From the thread's own stack into the loop, where the last leave stopped it or at its entry.
+   Returns after chopin__fiber_leave(). */
+static void chopin__fiber_enter(chopin__fibers *p) {
+    CHOPIN_ASSERT(p->current == NULL);
+#if defined(CHOPIN__FIBER_TSAN)
+    p->home.sanitizer = __tsan_get_current_fiber();
+    pthread_sigmask(SIG_SETMASK, NULL, &p->mask);
+#endif
+    chopin__fiber_go(p, &p->home, p->loop);
+    p->current = NULL;
+}
+
+/* From the current fiber back to enter's caller; the next enter continues here. The answer says
+   whether the caller must return from the entry now (never, but in a build without fibers). */
+static bool chopin__fiber_leave(chopin__fibers *p) {
+    CHOPIN_ASSERT(p->current != NULL);
+    p->loop = p->current;
+    chopin__fiber_go(p, p->loop, &p->home);
+    return false;
+}
+
+/* Abandons the frames of the current fiber, whatever their state, and starts it again at its entry:
+   needs no other fiber, so it cannot fail. Outside of one (.current is NULL) there is nothing to
+   retire. May be called from a signal handler, on its stack or on the fiber's, if the handler was
+   installed with SA_NODEFER and an empty sa_mask: nobody restores the signal mask. A fiber taken
+   but not yet switched to, and any note that this one is parked, are the caller's to undo.
+   Raw, and no addresses of locals: ASan takes away what they would stand on. */
+CHOPIN__FIBER_RAW _Noreturn static void chopin__fiber_retire(chopin__fibers *p) {
+    chopin__fiber *f = p->current;
+    CHOPIN_ASSERT(f != NULL);
+    chopin__fiber_tools_rewind(p, f);
+    chopin__fiber_rewind(f);
+    chopin__fiber_jump(&p->nowhere, &f->context);
+    abort();
+}
+
+/* Whether `addr` lies in the guard below the stack of `f`. */
+static bool chopin__fiber_overflowed(const chopin__fibers *p, const chopin__fiber *f, const void *addr) {
+    return (uintptr_t)addr < f->low && (uintptr_t)addr >= f->low - p->guard_size;
+}
+
+/* The most bytes of its stack that `f` ever used, judging by what is not zero; since it was last
+   cooled. Reads the whole stack: for debug builds. */
+CHOPIN__FIBER_RAW static size_t chopin__fiber_depth(const chopin__fiber *f) {
+    typedef size_t __attribute__((may_alias)) word;
+    const word *end = (const word *)(f->low + f->size);
+    const word *at  = (const word *)f->low;
+#if defined(CHOPIN__FIBER_VALGRIND)
+    VALGRIND_DISABLE_ERROR_REPORTING;   // it forbids reading below the stack pointer
+#endif
+    while (at < end && *at == 0) {
+        at++;
+    }
+#if defined(CHOPIN__FIBER_VALGRIND)
+    VALGRIND_ENABLE_ERROR_REPORTING;
+#endif
+    return (size_t)(end - at) * sizeof(word);
+}
+
+/* Whether the CPU compares our returns with a stack of its own (CET), which the switch does not follow. */
+static bool chopin__fiber_shadow_stack(void) {
+    uint64_t ssp = 0;
+#if defined(CHOPIN__FIBER_ASM) && defined(__x86_64__)
+    __asm__ volatile(".byte 0xf3, 0x48, 0x0f, 0x1e, 0xc8" : "+a"(ssp));   // rdsspq %rax; a nop where there is none
+#endif
+    return ssp != 0;
+}
+
+static void chopin__fibers_done(chopin__fibers *p) {
+    CHOPIN_ASSERT(p->current == NULL);
+    for (chopin__fiber *f = p->newest, *older; f != NULL; f = older) {
+        older = f->older;
+        chopin__fiber_tools_gone(f);
+        if (f->slab != NULL) {   // the oldest of its slab: all the others are done with
+            munmap(f->slab, (p->guard_size + p->stack_size) * CHOPIN__FIBER_SLAB);
+        }
+    }
+    memset(p, 0, sizeof *p);
+}
+
+static size_t chopin__fiber_round(size_t size, size_t page_size) {
+    return (size + page_size - 1) / page_size * page_size;
+}
+
+/* Makes the pool and the first fiber. `stack_size` is rounded up to pages. False: errno tells why;
+   ENOTSUP is a hardware shadow stack, under which only CHOPIN_FIBER_UCONTEXT works. */
+static bool chopin__fibers_init(chopin__fibers *p, size_t stack_size, unsigned max, void (*entry)(void *arg), void *arg) {
+    CHOPIN_ASSERT(max > 0 && entry != NULL && stack_size < SIZE_MAX / (CHOPIN__FIBER_SLAB + 1));
+    memset(p, 0, sizeof *p);
+    if (chopin__fiber_shadow_stack()) {
+        errno = ENOTSUP;
+        return false;
+    }
+    p->entry      = entry;
+    p->arg        = arg;
+    p->page_size  = (size_t)sysconf(_SC_PAGESIZE);
+    p->guard_size = chopin__fiber_round(CHOPIN__FIBER_GUARD, p->page_size);
+    p->stack_size = chopin__fiber_round(stack_size > CHOPIN__FIBER_STACK_MIN ? stack_size : CHOPIN__FIBER_STACK_MIN, p->page_size);
+    p->max        = max;
+    p->warm_max   = CHOPIN__FIBER_WARM;
+    p->loop       = chopin__fiber_make(p);
+    return p->loop != NULL;
+}
+
+#endif   // fibers
+
+/* ==========================================================================================================
+   >>log   the texts of all statuses, and the one function that speaks to the user's logger
+   ========================================================================================================== */
+
+typedef struct chopin__logger {
+    void        (*hook)(void *user, chopin_level level, const char *text);
+    void         *user;
+    chopin_level  level;
+} chopin__logger;
+
+CHOPIN_API const char *chopin_status_text(int status) {
+    switch (status) {
+#define CHOPIN__CASE(name, value, text) case (value): return text;
+    CHOPIN_STATUSES(CHOPIN__CASE)
+#undef CHOPIN__CASE
+    default: return "unknown status";
+    }
+}
+
+/* One line to standard error, in one write so that lines of several threads do not mix. */
+static void chopin__log_stderr(chopin_level level, const char *text) {
+    static const char *const names[] = { "debug", "info", "warning", "error" };
+    char line[1200];
+    int  n = snprintf(line, sizeof line, "chopin: %s: %s\n", names[level], text);
+    if (n < 0) return;
+    if ((size_t)n >= sizeof line) { n = (int)sizeof line; line[n - 1] = '\n'; }
+    ssize_t ignored = write(STDERR_FILENO, line, (size_t)n);
+    (void)ignored;
+}
+
+/* Longer messages are cut; control bytes, which a peer may have put there, become '?'. */
+static void chopin__vlog(const chopin__logger *l, chopin_level level, const char *format, va_list args) {
+    char text[1024];
+    if (level < l->level) return;
+    vsnprintf(text, sizeof text, format, args);
+    for (char *p = text; *p; p++) {
+        if ((unsigned char)*p < 0x20 || *p == 0x7f) *p = '?';
+    }
+    if (l->hook) l->hook(l->user, level, text);
+    else         chopin__log_stderr(level, text);
+}
+
+static void CHOPIN__PRINTF(3, 4) chopin__log(const chopin__logger *l, chopin_level level, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    chopin__vlog(l, level, format, args);
+    va_end(args);
+}
+
+/* ==========================================================================================================
+   >>time   deadlines in a timer wheel, and the cached Date line
+   Four rings of 64 slots, 1 ms, 64 ms, 4 s and 4 min wide, each with a bitmap: filing, unfiling and finding the next
+   moment of interest are O(1). A timer that is put off only has its `due` written: the wheel files it anew when
+   it comes by, so a busy keep-alive connection never touches the wheel.
+   ========================================================================================================== */
+#define CHOPIN__NEVER INT64_MAX
+
+typedef struct chopin__timer {
+    struct chopin__timer  *next;
+    struct chopin__timer **link;        // what points at us; NULL when not filed
+    int64_t                due;         // when it fires; may be moved later while filed
+    int64_t                filed;       // what it is filed for: never later than `due`
+    bool                   of_wait;     // part of a chopin__wait, else of a connection
+} chopin__timer;
+
+typedef struct chopin__wheel {
+    int64_t        now;                 // all that was due until here has fired
+    uint64_t       map[4];              // which slots hold timers
+    chopin__timer *slot[4][64];
+} chopin__wheel;
+
+static void chopin__wheel_file(chopin__wheel *w, chopin__timer *t, int64_t at) {
+    int64_t  limit = w->now + ((int64_t)63 << 18);           // further ones come by at the edge and are filed again
+    int64_t  when = at < limit ? at : limit;
+    unsigned ring = when - w->now < 64 ? 0 : when - w->now < 4096 ? 1 : when - w->now < 262144 ? 2 : 3;
+    unsigned slot = (unsigned)(when >> (6 * ring)) & 63;
+    t->filed = when;
+    t->next = w->slot[ring][slot];
+    t->link = &w->slot[ring][slot];
+    if (t->next) t->next->link = &t->next;
+    w->slot[ring][slot] = t;
+    w->map[ring] |= (uint64_t)1 << slot;
+}
+
+/* The slot's bit stays set: the wheel notices that it is empty when it comes by. */
+static void chopin__timer_stop(chopin__timer *t) {
+    if (!t->link) return;
+    *t->link = t->next;
+    if (t->next) t->next->link = t->link;
+    t->link = NULL;
+}
+
+/* From now on `t` fires at `due`. Later than before: only a field is written. */
+static inline void chopin__timer_set(chopin__wheel *w, chopin__timer *t, int64_t due) {
+    t->due = due;
+    if (CHOPIN__LIKELY(t->link && due >= t->filed)) return;
+    chopin__timer_stop(t);
+    if (due != CHOPIN__NEVER) chopin__wheel_file(w, t, due > w->now ? due : w->now + 1);
+}
+
+/* The next moment at which a slot in use comes by; NEVER if there is none. */
+static int64_t chopin__wheel_next(const chopin__wheel *w) {
+    int64_t next = CHOPIN__NEVER;
+    for (unsigned ring = 0; ring < 4; ring++) {
+        if (!w->map[ring]) continue;
+        int64_t  now = w->now >> (6 * ring);
+        unsigned turn = (unsigned)(now + 1) & 63;
+        uint64_t ahead = turn ? w->map[ring] >> turn | w->map[ring] << (64 - turn) : w->map[ring];
+        int64_t  at = (now + 1 + __builtin_ctzll(ahead)) << (6 * ring);
+        if (at < next) next = at;
+    }
+    return next;
+}
+
+/* Takes all timers out of a slot; they stay linked through `next`. */
+static chopin__timer *chopin__wheel_empty(chopin__wheel *w, unsigned ring, unsigned slot) {
+    chopin__timer *list = w->slot[ring][slot];
+    w->slot[ring][slot] = NULL;
+    w->map[ring] &= ~((uint64_t)1 << slot);
+    for (chopin__timer *t = list; t; t = t->next) t->link = NULL;
+    return list;
+}
+
+/* Moves the timers of the coarse slots that begin at w->now to where they belong. */
+static void chopin__wheel_cascade(chopin__wheel *w) {
+    for (unsigned ring = 3; ring > 0; ring--) {
+        if (w->now & (((int64_t)1 << (6 * ring)) - 1)) continue;
+        chopin__timer *t = chopin__wheel_empty(w, ring, (unsigned)(w->now >> (6 * ring)) & 63);
+        while (t) {
+            chopin__timer *next = t->next;
+            chopin__wheel_file(w, t, t->due > w->now ? t->due : w->now);
+            t = next;
+        }
+    }
+}
+
+/* The next timer that is due at or before `now`, unfiled; NULL when there is none. Call until NULL. */
+static chopin__timer *chopin__wheel_fire(chopin__wheel *w, int64_t now) {
+    for (;;) {
+        chopin__timer *t = w->slot[0][w->now & 63];
+        if (t) {
+            chopin__timer_stop(t);
+            if (t->due <= w->now) return t;
+            if (t->due != CHOPIN__NEVER) chopin__wheel_file(w, t, t->due);
+            continue;
+        }
+        w->map[0] &= ~((uint64_t)1 << (w->now & 63));
+        int64_t next = chopin__wheel_next(w);
+        if (next > now) { if (now > w->now) w->now = now; return NULL; }
+        w->now = next;
+        chopin__wheel_cascade(w);
+    }
+}
+
+/* IMF-fixdate of RFC 9110 5.6.7: 29 characters, no NUL. Own arithmetic: gmtime_r would read time-zone files. */
+static void chopin__date_format(char out[29], int64_t unix_s) {
+    static const char days[] = "ThuFriSatSunMonTueWed", months[] = "MarAprMayJunJulAugSepOctNovDecJanFeb";
+    int64_t  day = unix_s / 86400;
+    unsigned s = (unsigned)(unix_s % 86400);
+    int64_t  z = day + 719468, era = z / 146097, doe = z % 146097;      // days since 0000-03-01, in 400-year eras
+    int64_t  yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+    int64_t  doy = doe - (365 * yoe + yoe / 4 - yoe / 100), month = (5 * doy + 2) / 153;
+    char     text[40];
+    snprintf(text, sizeof text, "%.3s, %02d %.3s %04d %02u:%02u:%02u GMT", days + 3 * (day % 7), (int)(doy - (153 * month + 2) / 5 + 1) & 63,
+             months + 3 * month, (int)((yoe + era * 400 + (month >= 10)) % 10000), s / 3600, s / 60 % 60, s % 60);
+    memcpy(out, text, 29);
+}
+
+/* ==========================================================================================================
+   >>http1   request head, chunks, trailer. Pure: bytes in, struct out; nothing is allocated, copied or changed
+   The head is one pass of small steps (method, target, version; then name, blanks, value of each field). A step that
+   runs out of input writes down where it stands and is entered again there, so no byte is scanned twice, however the
+   input is cut; a complete head goes straight through. What a prefix is refused for, the whole is refused for: no
+   verdict depends on the cuts. Scanning looks at a block of bytes at once; a stop mask says which of them end the span.
+   All refusals are final: RFC 9112 2.2 lets us guess at what a bad line meant, and guessing is how requests are smuggled.
+   ========================================================================================================== */
+
+/* ---- what the CPU can (>>platform): one word, filled on first use; every thread would write the same ---- */
+enum { CHOPIN__CPU_KNOWN = 1, CHOPIN__CPU_AVX2 = 2 };
+static _Atomic unsigned chopin__cpu_word;
+
+static CHOPIN__NOINLINE unsigned chopin__cpu_ask(void) {
+    unsigned word = CHOPIN__CPU_KNOWN;
+#if defined(__x86_64__) && !defined(CHOPIN_NO_SIMD)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2")) word |= CHOPIN__CPU_AVX2;
+#endif
+    atomic_store_explicit(&chopin__cpu_word, word, memory_order_relaxed);
+    return word;
+}
+
+static inline unsigned chopin__cpu(void) {
+    unsigned word = atomic_load_explicit(&chopin__cpu_word, memory_order_relaxed);
+    return CHOPIN__LIKELY(word) ? word : chopin__cpu_ask();
+}
+
+/* ---- blocks: CHOPIN__WIDE bytes side by side, and masks of CHOPIN__LANE bits for each, the first byte lowest ---- */
+#define CHOPIN__INLINE static inline __attribute__((always_inline))
+
+#ifndef CHOPIN__VISIT                   // tests count the bytes that are looked at
+#define CHOPIN__VISIT(n) ((void)0)
+#endif
+
+typedef uint64_t chopin__mask;
+
+#if defined(__x86_64__) && !defined(CHOPIN_NO_SIMD)
+enum { CHOPIN__WIDE = 16, CHOPIN__LANE = 1 };
+#define CHOPIN__ALL 0xffffu
+typedef __m128i chopin__block;
+CHOPIN__INLINE chopin__block chopin__block_load(const char *p)                    { return _mm_loadu_si128((const __m128i *)(const void *)p); }
+CHOPIN__INLINE chopin__block chopin__block_or(chopin__block a, chopin__block b)   { return _mm_or_si128(a, b); }
+CHOPIN__INLINE chopin__block chopin__block_less(chopin__block a, chopin__block b) { return _mm_andnot_si128(b, a); }
+CHOPIN__INLINE chopin__block chopin__block_lower(chopin__block v)                 { return _mm_or_si128(v, _mm_set1_epi8(0x20)); }
+CHOPIN__INLINE chopin__block chopin__block_is(chopin__block v, char ch)           { return _mm_cmpeq_epi8(v, _mm_set1_epi8(ch)); }
+CHOPIN__INLINE chopin__block chopin__block_in(chopin__block v, int low, int high) {     // SSE2 compares signed: the range is moved to the bottom
+    return _mm_cmplt_epi8(_mm_add_epi8(v, _mm_set1_epi8((char)(0x80 - low))), _mm_set1_epi8((char)(high - low + 1 - 0x80)));
+}
+CHOPIN__INLINE chopin__mask chopin__block_mask(chopin__block v) { return (chopin__mask)(unsigned)_mm_movemask_epi8(v); }
+
+#elif defined(__aarch64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && !defined(CHOPIN_NO_SIMD)
+enum { CHOPIN__WIDE = 16, CHOPIN__LANE = 4 };
+#define CHOPIN__ALL UINT64_MAX
+typedef uint8x16_t chopin__block;
+CHOPIN__INLINE chopin__block chopin__block_load(const char *p)                    { return vld1q_u8((const uint8_t *)p); }
+CHOPIN__INLINE chopin__block chopin__block_or(chopin__block a, chopin__block b)   { return vorrq_u8(a, b); }
+CHOPIN__INLINE chopin__block chopin__block_less(chopin__block a, chopin__block b) { return vbicq_u8(a, b); }
+CHOPIN__INLINE chopin__block chopin__block_lower(chopin__block v)                 { return vorrq_u8(v, vdupq_n_u8(0x20)); }
+CHOPIN__INLINE chopin__block chopin__block_is(chopin__block v, char ch)           { return vceqq_u8(v, vdupq_n_u8((uint8_t)ch)); }
+CHOPIN__INLINE chopin__block chopin__block_in(chopin__block v, int low, int high) {
+    return vcleq_u8(vsubq_u8(v, vdupq_n_u8((uint8_t)low)), vdupq_n_u8((uint8_t)(high - low)));
+}
+CHOPIN__INLINE chopin__mask chopin__block_mask(chopin__block v) {                       // four bits of each byte survive the narrowing shift
+    return vget_lane_u64(vreinterpret_u64_u8(vshrn_n_u16(vreinterpretq_u16_u8(v), 4)), 0);
+}
+
+#else   /* eight bytes in a word; a set top bit says yes. Exact: no carry leaves its byte, for bounds below 0x80 */
+enum { CHOPIN__WIDE = 8, CHOPIN__LANE = 8 };
+#define CHOPIN__EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+#define CHOPIN__ALL CHOPIN__EACH(0x80)
+typedef uint64_t chopin__block;
+CHOPIN__INLINE chopin__block chopin__block_load(const char *p) {
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    return v;
+}
+CHOPIN__INLINE chopin__block chopin__block_or(chopin__block a, chopin__block b)   { return a | b; }
+CHOPIN__INLINE chopin__block chopin__block_less(chopin__block a, chopin__block b) { return a & ~b; }
+CHOPIN__INLINE chopin__block chopin__block_lower(chopin__block v)                 { return v | CHOPIN__EACH(0x20); }
+CHOPIN__INLINE chopin__block chopin__block_in(chopin__block v, int low, int high) {
+    uint64_t low7 = v & CHOPIN__EACH(0x7f);
+    return (low7 + CHOPIN__EACH((uint64_t)(0x80 - low))) & ~(low7 + CHOPIN__EACH((uint64_t)(0x7f - high))) & ~v & CHOPIN__ALL;
+}
+CHOPIN__INLINE chopin__block chopin__block_is(chopin__block v, char ch) { return chopin__block_in(v, ch, ch); }
+CHOPIN__INLINE chopin__mask chopin__block_mask(chopin__block v)         { return v; }
+#endif
+
+/* ---- the four spans. Each mask marks the bytes at which a span of that kind stops ---- */
+typedef chopin__mask (*chopin__stops)(chopin__block v);
+
+/* Letters and '-' go on: what nearly all names and methods are made of; chopin__token_end() knows the rest. */
+CHOPIN__INLINE chopin__mask chopin__name_stops(chopin__block v) {
+    chopin__block letter = chopin__block_in(chopin__block_lower(v), 'a', 'z');
+    return chopin__block_mask(chopin__block_or(letter, chopin__block_is(v, '-'))) ^ CHOPIN__ALL;
+}
+
+/* All but HTAB, blank, visible characters and bytes from 0x80 stop (RFC 9110 5.5). */
+CHOPIN__INLINE chopin__mask chopin__value_stops(chopin__block v) {
+    chopin__block control = chopin__block_less(chopin__block_in(v, 0, 0x1f), chopin__block_is(v, '\t'));
+    return chopin__block_mask(chopin__block_or(control, chopin__block_is(v, 0x7f)));
+}
+
+/* Visible ASCII goes on, but for '#', which no target has, and '?' and '%', which are noted. Characters that a URI ought to encode
+   (RFC 3986 2: `|`, `^`, `{`, ...) go on: browsers send them, and none of them can end a line or a target. */
+CHOPIN__INLINE chopin__mask chopin__target_stops(chopin__block v) {
+    chopin__block marks = chopin__block_or(chopin__block_or(chopin__block_is(v, '#'), chopin__block_is(v, '?')), chopin__block_is(v, '%'));
+    return chopin__block_mask(chopin__block_less(chopin__block_in(v, 0x21, 0x7e), marks)) ^ CHOPIN__ALL;
+}
+
+/* Letters, digits, '.' and '-' go on: what nearly all host names are made of. */
+CHOPIN__INLINE chopin__mask chopin__host_stops(chopin__block v) {
+    chopin__block letter = chopin__block_in(chopin__block_lower(v), 'a', 'z');
+    chopin__block other  = chopin__block_less(chopin__block_in(v, '-', '9'), chopin__block_is(v, '/'));
+    return chopin__block_mask(chopin__block_or(letter, other)) ^ CHOPIN__ALL;
+}
+
+CHOPIN__INLINE size_t chopin__mask_first(chopin__mask mask) { return (size_t)__builtin_ctzll(mask) / CHOPIN__LANE; }
+
+/* The mask of the `left` (under CHOPIN__WIDE) bytes before `stop`: through a block that ends there if `base` is far enough before, else through a
+   copy. Nothing outside [base, stop) is read; what is not ours counts as a stop. */
+CHOPIN__INLINE chopin__mask chopin__tail_stops(const char *base, const char *stop, size_t left, chopin__stops stops) {
+    chopin__mask beyond = (chopin__mask)1 << (left * CHOPIN__LANE);
+    if (CHOPIN__LIKELY(stop - base >= CHOPIN__WIDE)) {
+        return stops(chopin__block_load(stop - CHOPIN__WIDE)) >> ((CHOPIN__WIDE - left) * CHOPIN__LANE) | beyond;
+    }
+    char copy[CHOPIN__WIDE] = { 0 };
+    for (size_t i = 0; i < left; i++) copy[i] = stop[(ptrdiff_t)i - (ptrdiff_t)left];
+    return stops(chopin__block_load(copy)) | beyond;
+}
+
+/* The first byte in [at, stop) at which the span stops, or `stop`: block by block ... */
+CHOPIN__INLINE const char *chopin__span_blocks(const char *base, const char *at, const char *stop, chopin__stops stops) {
+    for (; stop - at >= CHOPIN__WIDE; at += CHOPIN__WIDE) {
+        chopin__mask mask = stops(chopin__block_load(at));
+        CHOPIN__VISIT(mask ? chopin__mask_first(mask) + 1 : CHOPIN__WIDE);
+        if (mask) return at + chopin__mask_first(mask);
+    }
+    size_t left = (size_t)(stop - at);
+    if (left == 0) return stop;
+    size_t n = chopin__mask_first(chopin__tail_stops(base, stop, left, stops));
+    CHOPIN__VISIT(chopin__min(n + 1, left));
+    return at + n;
+}
+
+/* ... with the first block in line, since most spans end there, and a call for the rest. */
+typedef const char *(*chopin__span_rest)(const char *base, const char *at, const char *stop);
+
+CHOPIN__INLINE const char *chopin__span(const char *base, const char *at, const char *stop, chopin__stops stops, chopin__span_rest rest) {
+    if (CHOPIN__LIKELY(stop - at >= CHOPIN__WIDE)) {
+        chopin__mask mask = stops(chopin__block_load(at));
+        CHOPIN__VISIT(mask ? chopin__mask_first(mask) + 1 : CHOPIN__WIDE);
+        if (CHOPIN__LIKELY(mask != 0)) return at + chopin__mask_first(mask);
+        at += CHOPIN__WIDE;
+    }
+    return rest(base, at, stop);
+}
+
+static CHOPIN__NOINLINE const char *chopin__name_rest(const char *base, const char *at, const char *stop) {
+    return chopin__span_blocks(base, at, stop, chopin__name_stops);
+}
+static CHOPIN__NOINLINE const char *chopin__target_rest(const char *base, const char *at, const char *stop) {
+    return chopin__span_blocks(base, at, stop, chopin__target_stops);
+}
+static CHOPIN__NOINLINE const char *chopin__host_rest(const char *base, const char *at, const char *stop) {
+    return chopin__span_blocks(base, at, stop, chopin__host_stops);
+}
+
+#if defined(__x86_64__) && !defined(CHOPIN_NO_SIMD)
+/* chopin__value_stops() for 32 bytes at once; gives the first stop, or where fewer than 32 bytes are left. */
+__attribute__((target("avx2"))) static const char *chopin__value_rest_avx2(const char *at, const char *stop) {
+    const __m256i top = _mm256_set1_epi8(0x1f), tab = _mm256_set1_epi8('\t'), del = _mm256_set1_epi8(0x7f);
+    for (; stop - at >= 32; at += 32) {
+        __m256i v       = _mm256_loadu_si256((const __m256i *)(const void *)at);
+        __m256i control = _mm256_cmpeq_epi8(_mm256_min_epu8(v, top), v);
+        __m256i bad     = _mm256_or_si256(_mm256_andnot_si256(_mm256_cmpeq_epi8(v, tab), control), _mm256_cmpeq_epi8(v, del));
+        unsigned mask   = (unsigned)_mm256_movemask_epi8(bad);
+        CHOPIN__VISIT(mask ? (size_t)__builtin_ctz(mask) : 32);
+        if (mask) return at + __builtin_ctz(mask);
+    }
+    return at;
+}
+#endif
+
+static CHOPIN__NOINLINE const char *chopin__value_rest(const char *base, const char *at, const char *stop) {
+#if defined(__x86_64__) && !defined(CHOPIN_NO_SIMD)
+    if (stop - at >= 32 && chopin__cpu() & CHOPIN__CPU_AVX2) at = chopin__value_rest_avx2(at, stop);
+#endif
+    return chopin__span_blocks(base, at, stop, chopin__value_stops);
+}
+
+/* The end of a token (RFC 9110 5.6.2), or `stop`. `usual` is the character that ought to follow. */
+CHOPIN__INLINE const char *chopin__token_end(const char *base, const char *at, const char *stop, char usual) {
+    at = chopin__span(base, at, stop, chopin__name_stops, chopin__name_rest);
+    for (; at < stop && *at != usual && chopin__is_token_char((unsigned char)*at); at++) CHOPIN__VISIT(1);   // a digit, '_' or the like
+    return at;
+}
+
+/* ---- known names: a perfect hash over length and last four characters. To add a name to CHOPIN_HEADERS, run test_http1: the test
+   known_names_are_found prints this table, with another multiplier if two names meet ---- */
+#define CHOPIN__NAME_MULTIPLIER 0x59488f3du
+#define CHOPIN__NAME_SLOTS(X) \
+    X(0, KEEP_ALIVE) X(2, CONNECTION) X(8, AUTHORIZATION) X(13, X_FORWARDED_FOR) X(14, HOST) X(16, CONTENT_LENGTH) X(18, CACHE_CONTROL) \
+    X(19, ACCESS_CONTROL_REQUEST_HEADERS) X(20, CONTENT_DISPOSITION) X(23, IF_MODIFIED_SINCE) X(27, PRAGMA) X(28, USER_AGENT) \
+    X(29, ACCEPT_LANGUAGE) X(36, SEC_WEBSOCKET_PROTOCOL) X(37, SEC_WEBSOCKET_KEY) X(38, X_FORWARDED_HOST) X(39, CONTENT_ENCODING) \
+    X(41, LAST_EVENT_ID) X(44, TRAILER) X(47, SEC_FETCH_DEST) X(48, SEC_FETCH_MODE) X(53, IF_NONE_MATCH) X(57, RANGE) X(63, IF_RANGE) \
+    X(64, X_FORWARDED_PROTO) X(65, SEC_WEBSOCKET_VERSION) X(70, ACCEPT) X(73, CONTENT_LANGUAGE) X(74, FORWARDED) X(80, DNT) \
+    X(83, REFERER) X(84, TRANSFER_ENCODING) X(85, CONTENT_TYPE) X(86, IF_MATCH) X(91, UPGRADE) X(92, SEC_FETCH_SITE) X(94, DATE) \
+    X(104, EXPECT) X(110, VIA) X(111, ORIGIN) X(113, IF_UNMODIFIED_SINCE) X(117, TE) X(121, COOKIE) X(122, ACCEPT_ENCODING) \
+    X(124, X_REQUEST_ID) X(125, ACCESS_CONTROL_REQUEST_METHOD) X(127, X_REAL_IP)
+
+static const uint8_t chopin__name_slots[128] = {        // ids; an empty slot is 0, an id like any other, and the comparison fails
+#define CHOPIN__SLOT(slot, name) [slot] = CHOPIN_H_##name,
+    CHOPIN__NAME_SLOTS(CHOPIN__SLOT)
+#undef CHOPIN__SLOT
+};
+
+typedef struct chopin__name { char text[31]; uint8_t len; } chopin__name;
+
+static const chopin__name chopin__names[CHOPIN_H_COUNT] = {
+#define CHOPIN__NAME(id, text) { text, sizeof(text) - 1 },
+    CHOPIN_HEADERS(CHOPIN__NAME)
+#undef CHOPIN__NAME
+};
+
+/* Both cases of a letter are one; names of two or three letters repeat some. */
+CHOPIN__INLINE unsigned chopin__name_hash(const char *name, size_t len, uint32_t multiplier) {
+    const unsigned char *p = (const unsigned char *)name + (len < 4 ? 0 : len - 4);
+    uint32_t late = len < 4 ? (uint32_t)(p[0] | p[1] << 8 | p[len - 1] << 16) : (uint32_t)(p[0] | p[1] << 8 | p[2] << 16) | (uint32_t)p[3] << 24;
+    return (((late | 0x20202020u) + (uint32_t)len) * multiplier) >> 25;
+}
+
+/* Do 8 (or 4) bytes agree, letters in any case? `known` is lower-case; the bit that tells cases apart does not count where it has a letter. */
+CHOPIN__INLINE bool chopin__same8(const char *name, const char *known) {
+    uint64_t a, b;
+    memcpy(&a, name, sizeof a);
+    memcpy(&b, known, sizeof b);
+    return ((a | (b >> 1 & UINT64_C(0x2020202020202020))) ^ b) == 0;
+}
+CHOPIN__INLINE bool chopin__same4(const char *name, const char *known) {
+    uint32_t a, b;
+    memcpy(&a, name, sizeof a);
+    memcpy(&b, known, sizeof b);
+    return ((a | (b >> 1 & UINT32_C(0x20202020))) ^ b) == 0;
+}
+
+static inline bool chopin__same_name(const char *name, const char *known, size_t len) {
+    CHOPIN__VISIT(len);
+    if (len >= 8) {
+        for (size_t i = 0; i + 8 < len; i += 8) {
+            if (!chopin__same8(name + i, known + i)) return false;
+        }
+        return chopin__same8(name + len - 8, known + len - 8);          // overlaps what was compared already
+    }
+    if (len >= 4) return chopin__same4(name, known) && chopin__same4(name + len - 4, known + len - 4);
+    return chopin__equal_nocase(chopin__str(name, len), chopin__str(known, len));
+}
+
+/* Is it that word, in any case? */
+CHOPIN__INLINE bool chopin__is_word(chopin_str s, chopin_str lower) { return s.len == lower.len && chopin__same_name(s.ptr, lower.ptr, lower.len); }
+
+/* The chopin_header_id of a name, CHOPIN_H_COUNT if it is not in the list. */
+static inline unsigned chopin__name_id(const char *name, size_t len) {
+    if (len < 2) return CHOPIN_H_COUNT;
+    unsigned id = chopin__name_slots[chopin__name_hash(name, len, CHOPIN__NAME_MULTIPLIER)];
+    const chopin__name *known = &chopin__names[id];
+    return known->len == len && chopin__same_name(name, known->text, len) ? id : CHOPIN_H_COUNT;
+}
+
+/* ---- the head ---- */
+typedef struct chopin__rules {          // from chopin_options, all set
+    size_t max_method;
+    size_t max_target;
+    size_t max_header_line;             // name to end of value, CRLF not counted
+    size_t max_head;                    // everything, the last CRLF included; of a trailer section likewise
+    size_t max_headers;                 // length of chopin__head.fields
+    size_t max_chunk_line;              // size and extensions, CRLF not counted
+    size_t max_chunk_extensions;        // of one body, ';' included
+} chopin__rules;
+
+typedef struct chopin__field {          // offsets from `base`, which may move between calls
+    uint32_t name, value, value_len;
+    uint16_t name_len;
+    uint16_t id;                        // chopin_header_id; CHOPIN_H_COUNT: not a known name
+} chopin__field;
+
+enum { CHOPIN__AT_START, CHOPIN__AT_METHOD, CHOPIN__AT_TARGET, CHOPIN__AT_VERSION, CHOPIN__AT_LINE, CHOPIN__AT_NAME, CHOPIN__AT_BLANK, CHOPIN__AT_VALUE };
+
+typedef struct chopin__head {
+    uint32_t at;                        // resume: the first byte that was not looked at ...
+    uint32_t authority_len;             // result: of absolute-form and CONNECT, host and port; else 0
+    uint8_t  state;                     // ... what it belongs to ...
+    uint8_t  minor;                     // result: HTTP/1.minor
+    bool     keep_alive;                // result: the connection may serve another request
+    bool     close;                     // Connection: close was there
+    bool     wants_keep_alive;          // Connection: keep-alive was there
+    bool     wants_upgrade;             // Connection: upgrade was there
+    bool     upgrade;                   // result: ... and an Upgrade field, on 1.1 (RFC 9110 7.8)
+    bool     chunked;                   // result: Transfer-Encoding: chunked
+    bool     has_length;                // result: Content-Length
+    bool     expect_continue;           // result: Expect: 100-continue, on 1.1
+    bool     te_trailers;               // result: TE: trailers
+    bool     has_query;                 // result: a '?' in the target
+    bool     percent;                   // result: a '%' in the target; its syntax is not checked here
+    uint16_t count;                     // result: fields so far
+    uint16_t slot[CHOPIN_H_COUNT];      // result: index + 1 of the first field with that id, 0: none
+    const char *why;                    // what was wrong, for the log; NULL while all is well. Everything up to here is cleared by reset
+    uint64_t content_length;            // result: if has_length
+    uint32_t method, method_len;        // result: the method starts behind the empty line, if there was one
+    uint32_t target, target_len;        // result: as sent
+    uint32_t path, path_len;            // result: "/" at least, "*" for OPTIONS *; empty for CONNECT
+    uint32_t query, query_len;          // result: if has_query, behind the '?'
+    uint32_t authority;                 // result: where it starts
+    chopin__field *fields;              // the caller's, rules->max_headers long. While more is needed, fields[count] is the unfinished one: whoever
+                                        // moves them between calls moves count + 1
+} chopin__head;
+
+/* Makes `h` ready for the next head; `fields` stays. Two pieces, because gcc turns one long memset into a slow `rep stos`. */
+static inline void chopin__head_reset(chopin__head *h) {
+    enum { half = 64 };
+    _Static_assert(offsetof(chopin__head, why) > half, "the second piece starts inside the cleared part");
+    memset(h, 0, half);
+    memset((char *)h + half, 0, offsetof(chopin__head, content_length) - half);
+}
+
+static CHOPIN__NOINLINE int chopin__head_fail(chopin__head *h, int status, const char *why) {
+    h->why = why;
+    return -status;
+}
+
+/* Input ran out at `at`, in front of `end`: what comes next decides, if the head may grow. */
+static CHOPIN__NOINLINE int chopin__head_pause(chopin__head *h, const chopin__rules *r, const char *base, const char *at, const char *end, unsigned state) {
+    h->at = (uint32_t)(at - base);
+    h->state = (uint8_t)state;
+    if ((size_t)(end - base) == chopin__min(r->max_head, INT32_MAX)) return chopin__head_fail(h, 431, "head too large (raise chopin_options.max_head)");
+    return 0;
+}
+
+/* ---- host and port (RFC 9110 4.2, RFC 3986 3.2) ---- */
+
+/* "[::1]" and what follows it; gives the bytes used, 0 if it is no IPv6 address. */
+static size_t chopin__host_literal(chopin_str s) {
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+    const char *close = memchr(s.ptr, ']', s.len);
+    size_t len = close ? (size_t)(close - s.ptr) - 1 : sizeof text;
+    if (len >= sizeof text) return 0;
+    memcpy(text, s.ptr + 1, len);
+    text[len] = 0;
+    return strlen(text) == len && inet_pton(AF_INET6, text, &address) == 1 ? len + 2 : 0;
+}
+
+/* The length of a reg-name (RFC 3986 3.2.2) at the start of `s`; user information would stop it at its '@'. */
+static size_t chopin__host_name(chopin_str s) {
+    size_t i = 0;
+    for (; i < s.len; i++) {
+        char ch = s.ptr[i];
+        if (ch == '%') {
+            if (s.len - i < 3 || chopin__hex_value(s.ptr[i + 1]) < 0 || chopin__hex_value(s.ptr[i + 2]) < 0) break;
+            i += 2;
+        } else if (!((ch >= '0' && ch <= '9') || (chopin__lower(ch) >= 'a' && chopin__lower(ch) <= 'z') || (ch && strchr("-._~!$&'()*+,;=", ch)))) {
+            break;
+        }
+    }
+    CHOPIN__VISIT(i);
+    return i;
+}
+
+/* ":8080" from `at` to `end`: five digits and 65535 at most. The grammar lets them be missing. */
+static inline bool chopin__host_port(const char *at, const char *end) {
+    if (*at != ':' || end - at > 6) return false;
+    for (const char *digit = at + 1; digit < end; digit++) {
+        CHOPIN__VISIT(1);
+        if (*digit < '0' || *digit > '9') return false;
+    }
+    return end - at < 6 || memcmp(at + 1, "65535", 5) <= 0;            // digits compare like their number
+}
+
+/* A host that has more than the usual letters, digits, '.' and '-', and its port. */
+static CHOPIN__NOINLINE bool chopin__host_odd(chopin_str s) {
+    size_t host = s.len == 0 ? 0 : s.ptr[0] == '[' ? chopin__host_literal(s) : chopin__host_name(s);
+    return host == s.len || (host > 0 && chopin__host_port(s.ptr + host, s.ptr + s.len));
+}
+
+/* uri-host [ ":" port ], the host possibly empty. Bytes from `base` up to `limit` may be looked at; one that no host has stands behind `s`. */
+CHOPIN__INLINE bool chopin__host_ok(const char *base, chopin_str s, const char *limit) {
+    const char *at = chopin__span(base, s.ptr, limit, chopin__host_stops, chopin__host_rest), *end = s.ptr + s.len;
+    return at == end || (*at == ':' && chopin__host_port(at, end)) || chopin__host_odd(s);
+}
+
+/* ---- request line (RFC 9112 3) ---- */
+
+/* "HTTP/1.1" CRLF byte by byte from `at`; it started at `version`. 1: complete, 0: more is needed, negative: minus the status. */
+static CHOPIN__NOINLINE int chopin__head_version(chopin__head *h, const char *version, const char *at, const char *end) {
+    static const char pattern[] = "HTTP/0.0\r\n";                       // 0: any digit
+    for (; at < end && at < version + 10; at++) {
+        char want = pattern[at - version];
+        CHOPIN__VISIT(1);
+        if (want == '0' ? *at < '0' || *at > '9' : *at != want) return chopin__head_fail(h, 400, "malformed protocol version");
+    }
+    if (at < version + 10) return 0;
+    // RFC 9110 2.5 would have us serve 1.2 as 1.1; nobody speaks it but probes. The HTTP/2 preface ends here, too.
+    if (version[5] != '1' || version[7] > '1') return chopin__head_fail(h, 505, "protocol version is neither HTTP/1.0 nor HTTP/1.1");
+    h->minor = (uint8_t)(version[7] - '0');
+    return 1;
+}
+
+static void chopin__head_path(chopin__head *h, uint32_t path) {
+    uint32_t end = h->has_query ? h->query - 1 : h->target + h->target_len;
+    h->path = path;
+    h->path_len = end - path;
+    h->query_len = h->has_query ? h->target + h->target_len - h->query : 0;
+}
+
+/* host ":" port, both there, and nothing else (RFC 9112 3.2.3). */
+static int chopin__head_connect(chopin__head *h, const char *base, chopin_str target) {
+    const char *colon = memchr(target.ptr, ':', target.len);
+    char        last  = target.ptr[target.len - 1];                     // a digit: behind a colon outside of brackets it is the port's
+    if (h->has_query || !colon || colon == target.ptr || last < '0' || last > '9' || !chopin__host_ok(base, target, target.ptr + target.len + 1)) {
+        return chopin__head_fail(h, 400, "CONNECT wants host:port as its target");
+    }
+    h->authority = h->target;
+    h->authority_len = h->target_len;
+    h->path = h->target;
+    h->path_len = 0;
+    return 1;
+}
+
+/* "http://host:port/path?query" (RFC 9112 3.2.2). */
+static int chopin__head_absolute(chopin__head *h, const char *base, chopin_str target) {
+    size_t scheme = target.len > 7 && chopin__equal_nocase(chopin__str(target.ptr, 7), CHOPIN_STR("http://"))  ? 7
+                  : target.len > 8 && chopin__equal_nocase(chopin__str(target.ptr, 8), CHOPIN_STR("https://")) ? 8 : 0;
+    if (scheme == 0) return chopin__head_fail(h, 400, "target is neither a path nor an http address");
+    size_t path_end = h->has_query ? h->query - 1 - h->target : target.len;
+    const char *slash = path_end > scheme ? memchr(target.ptr + scheme, '/', path_end - scheme) : NULL;
+    size_t path = slash ? (size_t)(slash - target.ptr) : path_end;
+    h->authority = h->target + (uint32_t)scheme;
+    h->authority_len = (uint32_t)(path - chopin__min(path, scheme));
+    // RFC 9110 4.2.1: an http address without a host is not valid.
+    if (h->authority_len == 0 || target.ptr[scheme] == ':' || !chopin__host_ok(base, chopin__str(target.ptr + scheme, h->authority_len), target.ptr + target.len + 1)) {
+        return chopin__head_fail(h, 400, "host of the target is not valid");
+    }
+    chopin__head_path(h, h->target + (uint32_t)path);
+    if (h->path_len == 0) { h->path = h->authority - 1; h->path_len = 1; }   // no path means "/": borrow the scheme's
+    return 1;
+}
+
+/* Which of the four forms it is (RFC 9112 3.2), and its parts. 1, or minus the status. */
+static int chopin__head_target(chopin__head *h, const char *base) {
+    chopin_str target  = chopin__str(base + h->target, h->target_len);
+    bool       connect = h->method_len == 7 && memcmp(base + h->method, "CONNECT", 7) == 0;
+    if (CHOPIN__UNLIKELY(connect)) return chopin__head_connect(h, base, target);
+    if (CHOPIN__LIKELY(target.ptr[0] == '/')) { chopin__head_path(h, h->target); return 1; }
+    if (target.len == 1 && target.ptr[0] == '*') {
+        if (h->method_len != 7 || memcmp(base + h->method, "OPTIONS", 7) != 0) return chopin__head_fail(h, 400, "target * is for OPTIONS alone");
+        chopin__head_path(h, h->target);
+        return 1;
+    }
+    return chopin__head_absolute(h, base, target);
+}
+
+/* The whole request line from *cursor on. 1: complete and *cursor behind it, 0: more is needed, negative: minus the status. */
+CHOPIN__INLINE int chopin__head_request_line(chopin__head *h, const chopin__rules *r, const char *base, const char **cursor, const char *end) {
+    const char *at = *cursor, *version;
+    int         rc;
+    switch (h->state) {
+    case CHOPIN__AT_START:
+        if (at == end) return chopin__head_pause(h, r, base, at, end, CHOPIN__AT_START);
+        if (CHOPIN__UNLIKELY(*at == '\r')) {                            // one empty line may come first (RFC 9112 2.2)
+            CHOPIN__VISIT(1);
+            if (end - at < 2) return chopin__head_pause(h, r, base, at, end, CHOPIN__AT_START);
+            if (at[1] != '\n') return chopin__head_fail(h, 400, "CR without LF");
+            at += 2;
+        }
+        h->method = (uint32_t)(at - base);
+        if (CHOPIN__LIKELY(end - at > 4 && memcmp(at, "GET ", 4) == 0 && r->max_method >= 3)) {    // most are
+            CHOPIN__VISIT(4);
+            h->method_len = 3;
+            at += 4;
+            h->target = (uint32_t)(at - base);
+            goto target;
+        }
+        // fall through
+    case CHOPIN__AT_METHOD:
+        at = chopin__token_end(base, at, end, ' ');
+        h->method_len = (uint32_t)(at - base) - h->method;
+        if (CHOPIN__UNLIKELY(h->method_len > r->max_method)) return chopin__head_fail(h, 501, "method too long (raise chopin_options.max_method)");
+        if (CHOPIN__UNLIKELY(at == end)) return chopin__head_pause(h, r, base, at, end, CHOPIN__AT_METHOD);
+        if (*at != ' ' || h->method_len == 0) return chopin__head_fail(h, 400, "malformed method");
+        h->target = (uint32_t)(++at - base);
+        // fall through
+    case CHOPIN__AT_TARGET:
+    target:
+        while ((at = chopin__span(base, at, end, chopin__target_stops, chopin__target_rest)) < end) {
+            if      (*at == '%') h->percent = true;
+            else if (*at != '?') break;
+            else if (!h->has_query) { h->has_query = true; h->query = (uint32_t)(at + 1 - base); }
+            at++;
+        }
+        h->target_len = (uint32_t)(at - base) - h->target;
+        if (CHOPIN__UNLIKELY(h->target_len > r->max_target)) return chopin__head_fail(h, 414, "target too long (raise chopin_options.max_target)");
+        if (CHOPIN__UNLIKELY(at == end)) return chopin__head_pause(h, r, base, at, end, CHOPIN__AT_TARGET);
+        if (*at != ' ' || h->target_len == 0) return chopin__head_fail(h, 400, "malformed target");
+        at++;
+        if (CHOPIN__LIKELY(end - at >= 10 && memcmp(at, "HTTP/1.1\r\n", 10) == 0)) {
+            CHOPIN__VISIT(10);
+            h->minor = 1;
+            *cursor = at + 10;
+            break;
+        }
+        // fall through
+    default:
+        version = base + h->target + h->target_len + 1;
+        rc = chopin__head_version(h, version, at, end);
+        if (rc == 0) return chopin__head_pause(h, r, base, end, end, CHOPIN__AT_VERSION);
+        if (rc < 0) return rc;
+        *cursor = version + 10;
+    }
+    return chopin__head_target(h, base);
+}
+
+/* ---- the fields that decide about framing and connection. 1, or minus the status ---- */
+
+/* Digits alone (RFC 9112 6.3). Nineteen of them hold every length below 2^63. */
+static int chopin__field_length(chopin__head *h, chopin_str value) {
+    if (h->slot[CHOPIN_H_CONTENT_LENGTH]) return chopin__head_fail(h, 400, "two Content-Length fields");
+    if (h->chunked) return chopin__head_fail(h, 400, "Content-Length beside Transfer-Encoding");
+    CHOPIN__VISIT(value.len);
+    if (value.len > 19 || !chopin__parse_u64(value, &h->content_length) || h->content_length > INT64_MAX) {
+        return chopin__head_fail(h, 400, "malformed Content-Length");
+    }
+    h->has_length = true;
+    return 1;
+}
+
+/* "chunked" alone is served. Codings before it are not implemented (501, RFC 9112 6.1); anything else leaves the length unknown (400, 6.3). */
+static int chopin__field_coding(chopin__head *h, chopin_str value) {
+    if (h->minor == 0) return chopin__head_fail(h, 400, "Transfer-Encoding in HTTP/1.0");
+    if (h->slot[CHOPIN_H_TRANSFER_ENCODING]) return chopin__head_fail(h, 400, "two Transfer-Encoding fields");
+    if (h->has_length) return chopin__head_fail(h, 400, "Content-Length beside Transfer-Encoding");
+    CHOPIN__VISIT(value.len);
+    for (;;) {
+        bool last = !value.len || !memchr(value.ptr, ',', value.len);
+        chopin_str coding = chopin__trim(chopin__cut(&value, ','));
+        bool chunked = chopin__is_word(coding, CHOPIN_STR("chunked"));
+        if (!chopin__is_token(coding) || chunked != last) return chopin__head_fail(h, 400, "Transfer-Encoding does not end in one chunked");
+        if (last) break;
+        h->chunked = true;                                              // only a mark: something came before
+    }
+    if (h->chunked) return chopin__head_fail(h, 501, "transfer coding is not implemented");
+    h->chunked = true;
+    return 1;
+}
+
+/* A list of tokens over all lines of that name; empty elements do not count (RFC 9110 7.6.1, 5.6.1). */
+static int chopin__field_connection(chopin__head *h, chopin_str value) {
+    if (CHOPIN__LIKELY(chopin__is_word(value, CHOPIN_STR("keep-alive")))) { h->wants_keep_alive = true; return 1; }
+    CHOPIN__VISIT(value.len);
+    while (value.len) {
+        chopin_str option = chopin__trim(chopin__cut(&value, ','));
+        if (option.len == 0) continue;
+        if      (chopin__is_word(option, CHOPIN_STR("keep-alive"))) h->wants_keep_alive = true;
+        else if (chopin__is_word(option, CHOPIN_STR("close")))      h->close = true;
+        else if (chopin__is_word(option, CHOPIN_STR("upgrade")))    h->wants_upgrade = true;
+        else if (!chopin__is_token(option)) return chopin__head_fail(h, 400, "malformed Connection");
+    }
+    return 1;
+}
+
+/* Does the client want trailers (RFC 9110 10.1.4)? Other codings in TE do not concern us. */
+static int chopin__field_te(chopin__head *h, chopin_str value) {
+    CHOPIN__VISIT(value.len);
+    while (value.len) {
+        chopin_str coding = chopin__trim(chopin__cut(&value, ','));
+        if (chopin__is_word(coding, CHOPIN_STR("trailers"))) h->te_trailers = true;
+    }
+    return 1;
+}
+
+/* RFC 9110 10.1.1: the one expectation there is; HTTP/1.0 cannot be told to continue. */
+static int chopin__field_expect(chopin__head *h, chopin_str value) {
+    CHOPIN__VISIT(value.len);
+    if (!chopin__is_word(value, CHOPIN_STR("100-continue"))) return chopin__head_fail(h, 417, "unknown expectation");
+    h->expect_continue = h->minor > 0;
+    return 1;
+}
+
+CHOPIN__INLINE int chopin__field_host(chopin__head *h, const char *base, chopin_str value, const char *end) {
+    if (h->slot[CHOPIN_H_HOST]) return chopin__head_fail(h, 400, "two Host fields");
+    if (!chopin__host_ok(base, value, end)) return chopin__head_fail(h, 400, "malformed Host");
+    return 1;
+}
+
+/* What must not come behind the body, where it is too late to obey (RFC 9110 6.5.1): framing, routing, credentials, conditions, what the body is. */
+static bool chopin__trailer_forbids(unsigned id) {
+    switch (id) {
+    case CHOPIN_H_HOST: case CHOPIN_H_CONNECTION: case CHOPIN_H_CONTENT_LENGTH: case CHOPIN_H_TRANSFER_ENCODING: case CHOPIN_H_TE: case CHOPIN_H_TRAILER:
+    case CHOPIN_H_UPGRADE: case CHOPIN_H_EXPECT: case CHOPIN_H_KEEP_ALIVE: case CHOPIN_H_AUTHORIZATION: case CHOPIN_H_COOKIE: case CHOPIN_H_ORIGIN:
+    case CHOPIN_H_CONTENT_TYPE: case CHOPIN_H_CONTENT_ENCODING: case CHOPIN_H_CONTENT_LANGUAGE: case CHOPIN_H_CONTENT_DISPOSITION: case CHOPIN_H_RANGE:
+    case CHOPIN_H_IF_MATCH: case CHOPIN_H_IF_NONE_MATCH: case CHOPIN_H_IF_MODIFIED_SINCE: case CHOPIN_H_IF_UNMODIFIED_SINCE: case CHOPIN_H_IF_RANGE:
+    case CHOPIN_H_CACHE_CONTROL: case CHOPIN_H_PRAGMA: case CHOPIN_H_FORWARDED: case CHOPIN_H_X_FORWARDED_FOR: case CHOPIN_H_X_FORWARDED_PROTO:
+    case CHOPIN_H_X_FORWARDED_HOST: case CHOPIN_H_X_REAL_IP:
+        return true;
+    default:
+        return false;
+    }
+}
+
+CHOPIN__INLINE int chopin__field_rule(chopin__head *h, const char *base, unsigned id, chopin_str value, const char *end) {
+    switch (id) {
+    case CHOPIN_H_HOST:              return chopin__field_host(h, base, value, end);
+    case CHOPIN_H_CONNECTION:        return chopin__field_connection(h, value);
+    case CHOPIN_H_CONTENT_LENGTH:    return chopin__field_length(h, value);
+    case CHOPIN_H_TRANSFER_ENCODING: return chopin__field_coding(h, value);
+    case CHOPIN_H_EXPECT:            return chopin__field_expect(h, value);
+    case CHOPIN_H_TE:                return chopin__field_te(h, value);
+    default:                         return 1;
+    }
+}
+
+/* ---- field lines (RFC 9112 5) ---- */
+
+/* The line that started at `line` is refused at `at`. Its length comes first: cut there, it would have been refused for that. */
+static CHOPIN__NOINLINE int chopin__line_fail(chopin__head *h, const chopin__rules *r, const char *line, const char *at, const char *why) {
+    if ((size_t)(at - line) > r->max_header_line) return chopin__head_fail(h, 431, "header line too long (raise chopin_options.max_header_line)");
+    return chopin__head_fail(h, 400, why);
+}
+
+/* The line ran out of input at `at`. */
+static CHOPIN__NOINLINE int chopin__line_pause(chopin__head *h, const chopin__rules *r, const char *base, const char *line, const char *at, const char *end,
+                                                unsigned state) {
+    if ((size_t)(at - line) > r->max_header_line) return chopin__line_fail(h, r, line, at, NULL);
+    return chopin__head_pause(h, r, base, at, end, state);
+}
+
+/* Field lines up to the empty one, which is passed. >0: offset behind it, 0: more is needed, negative: minus the status. */
+static int chopin__head_fields(chopin__head *h, const chopin__rules *r, const char *base, const char *at, const char *end, bool trailer) {
+    chopin__field *field = h->fields + h->count;
+    const char *line, *value, *last;
+    const chopin__field *full = h->fields + chopin__min(r->max_headers, UINT16_MAX - 1);
+    unsigned    state = h->state, id;
+    for (;; state = CHOPIN__AT_LINE, field++) {
+        switch (state) {
+        default:
+            if (CHOPIN__UNLIKELY(end - at < 2 && (at == end || *at == '\r'))) return chopin__head_pause(h, r, base, at, end, CHOPIN__AT_LINE);
+            if (*at == '\r') {
+                CHOPIN__VISIT(1);
+                if (at[1] != '\n') return chopin__head_fail(h, 400, "CR without LF");
+                return (int)(at + 2 - base);
+            }
+            if (CHOPIN__UNLIKELY(field >= full)) return chopin__head_fail(h, 431, "too many headers (raise chopin_options.max_headers)");
+            field->name = (uint32_t)(at - base);
+            // fall through
+        case CHOPIN__AT_NAME:
+            // A blank in front (obs-fold) or before the colon is not part of a token (RFC 9112 5.1, 5.2).
+            line = base + field->name;
+            at = chopin__token_end(base, at, end, ':');
+            if (CHOPIN__UNLIKELY(at == end)) return chopin__line_pause(h, r, base, line, at, end, CHOPIN__AT_NAME);
+            if (CHOPIN__UNLIKELY(*at != ':' || at == line)) return chopin__line_fail(h, r, line, at, "malformed header name");
+            if (CHOPIN__UNLIKELY(at - line > UINT16_MAX)) return chopin__head_fail(h, 431, "header name too long");
+            field->name_len = (uint16_t)(at - line);
+            field->id = (uint16_t)chopin__name_id(line, (size_t)(at - line));
+            at++;
+            // fall through
+        case CHOPIN__AT_BLANK:
+            if (CHOPIN__LIKELY(end - at > 1 && at[0] == ' ' && at[1] > ' ')) at++;
+            else for (; at < end && (*at == ' ' || *at == '\t'); at++) CHOPIN__VISIT(1);
+            if (CHOPIN__UNLIKELY(at == end)) return chopin__line_pause(h, r, base, base + field->name, at, end, CHOPIN__AT_BLANK);
+            field->value = (uint32_t)(at - base);
+            // fall through
+        case CHOPIN__AT_VALUE:
+            line = base + field->name;
+            at   = chopin__span(base, at, end, chopin__value_stops, chopin__value_rest);
+            if (CHOPIN__UNLIKELY(end - at < 2 && (at == end || *at == '\r'))) return chopin__line_pause(h, r, base, line, at, end, CHOPIN__AT_VALUE);
+            if (CHOPIN__UNLIKELY(*at != '\r')) return chopin__line_fail(h, r, line, at, "control character in a header");
+            if (CHOPIN__UNLIKELY(at[1] != '\n')) return chopin__line_fail(h, r, line, at, "CR without LF");
+            if (CHOPIN__UNLIKELY((size_t)(at - line) > r->max_header_line)) return chopin__line_fail(h, r, line, at, NULL);
+        }
+        // The line is complete. Blanks behind the value are not part of it (RFC 9112 5.1); nothing else in it is that low.
+        value = base + field->value;
+        for (last = at; last > value && (unsigned char)last[-1] <= ' '; last--) CHOPIN__VISIT(1);
+        field->value_len = (uint32_t)(last - value);
+        at += 2;
+        h->count++;
+        id = field->id;
+        if (id == CHOPIN_H_COUNT) continue;
+        if (CHOPIN__UNLIKELY(trailer)) {
+            if (chopin__trailer_forbids(id)) return chopin__head_fail(h, 400, "this header may not be a trailer");
+        } else if (id <= CHOPIN_H_TE) {                                 // those with rules stand first in the list
+            int rc = chopin__field_rule(h, base, id, chopin__str(value, (size_t)(last - value)), end);
+            if (rc < 0) return rc;
+        }
+        if (!h->slot[id]) h->slot[id] = h->count;
+    }
+}
+
+/* Parses a request head from `base`, the same bytes as last time and perhaps more behind them (they may have moved).
+ *
+ *     chopin__head_reset(&h);
+ *     while ((n = chopin__head_parse(&h, rules, base, len)) == 0) { read more behind base[len]; }
+ *
+ * >0: bytes of the whole head, its last CRLF included; the results stand. 0: more is needed. Negative: minus the status to answer with before
+ * closing (400, 414, 417, 431, 501, 505), h->why says what for. Not to be called again after a verdict. */
+static int chopin__head_parse(chopin__head *h, const chopin__rules *r, const char *base, size_t len) {
+    const char *end = base + chopin__min(len, chopin__min(r->max_head, INT32_MAX));
+    const char *at  = base + h->at;
+    if (h->state < CHOPIN__AT_LINE) {
+        int rc = chopin__head_request_line(h, r, base, &at, end);
+        if (rc <= 0) return rc;
+        h->state = CHOPIN__AT_LINE;
+    }
+    int n = chopin__head_fields(h, r, base, at, end, false);
+    if (n <= 0) return n;
+    // RFC 9112 3.2: one Host, empty perhaps, whatever form the target has.
+    if (CHOPIN__LIKELY(h->minor > 0)) {
+        if (!h->slot[CHOPIN_H_HOST]) return chopin__head_fail(h, 400, "no Host");
+        h->keep_alive = true;
+        h->upgrade = h->wants_upgrade && h->slot[CHOPIN_H_UPGRADE];
+    } else {
+        h->keep_alive = h->wants_keep_alive;
+    }
+    if (h->close) h->keep_alive = false;                                // RFC 9112 9.3
+    return n;
+}
+
+/* The same for the trailer section (RFC 9112 7.1.2), from the byte behind the line of the last chunk: field lines, possibly none, and an empty line.
+ * Only `count`, `fields`, `slot` and `why` are results. Framing, credentials and the like are refused there with 400. */
+static int chopin__trailer_parse(chopin__head *t, const chopin__rules *r, const char *base, size_t len) {
+    const char *end = base + chopin__min(len, chopin__min(r->max_head, INT32_MAX));
+    if (t->state < CHOPIN__AT_LINE) t->state = CHOPIN__AT_LINE;
+    return chopin__head_fields(t, r, base, base + t->at, end, true);
+}
+
+/* ---- chunks (RFC 9112 7.1) ---- */
+enum {
+    CHOPIN__CHUNK_SIZE, CHOPIN__CHUNK_BLANK, CHOPIN__CHUNK_NAME_START, CHOPIN__CHUNK_NAME, CHOPIN__CHUNK_NAME_BLANK, CHOPIN__CHUNK_VALUE_START,
+    CHOPIN__CHUNK_VALUE, CHOPIN__CHUNK_QUOTED, CHOPIN__CHUNK_ESCAPED, CHOPIN__CHUNK_VALUE_END, CHOPIN__CHUNK_LINE_LF, CHOPIN__CHUNK_DATA,
+    CHOPIN__CHUNK_DATA_CR, CHOPIN__CHUNK_DATA_LF, CHOPIN__CHUNK_DONE, CHOPIN__CHUNK_BAD
+};
+
+typedef struct chopin__chunks {         // all zero: in front of the first chunk
+    uint64_t left;                      // bytes of this chunk that are to come
+    uint64_t total;                     // bytes of all chunks announced so far
+    size_t   line;                      // bytes of this size line
+    size_t   extensions;                // bytes of extensions in this body
+    uint8_t  state;
+    uint8_t  digits;                    // of this size
+    const char *why;                    // as in chopin__head
+} chopin__chunks;
+
+/* The state behind `ch` of a chunk extension, CHOPIN__CHUNK_BAD if it does not belong there:
+   *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] ), RFC 9112 7.1.1. */
+static unsigned chopin__chunk_extension(unsigned state, char ch) {
+    unsigned char byte  = (unsigned char)ch;
+    bool          blank = ch == ' ' || ch == '\t', token = chopin__is_token_char(byte), text = ch == '\t' || (byte >= 0x20 && byte != 0x7f);
+    switch (state) {
+    case CHOPIN__CHUNK_BLANK:       return blank ? state : ch == ';' ? CHOPIN__CHUNK_NAME_START : CHOPIN__CHUNK_BAD;
+    case CHOPIN__CHUNK_NAME_START:  return blank ? state : token ? CHOPIN__CHUNK_NAME : CHOPIN__CHUNK_BAD;
+    case CHOPIN__CHUNK_NAME:        if (token) return state;
+                                    if (ch == '\r') return CHOPIN__CHUNK_LINE_LF;
+                                    if (blank) return CHOPIN__CHUNK_NAME_BLANK;     // and on as behind the blanks
+                                    // fall through
+    case CHOPIN__CHUNK_NAME_BLANK:  if (ch == '=') return CHOPIN__CHUNK_VALUE_START;
+                                    return blank ? state : ch == ';' ? CHOPIN__CHUNK_NAME_START : CHOPIN__CHUNK_BAD;
+    case CHOPIN__CHUNK_VALUE_START: return blank ? state : ch == '"' ? CHOPIN__CHUNK_QUOTED : token ? CHOPIN__CHUNK_VALUE : CHOPIN__CHUNK_BAD;
+    case CHOPIN__CHUNK_QUOTED:      return ch == '"' ? CHOPIN__CHUNK_VALUE_END : ch == '\\' ? CHOPIN__CHUNK_ESCAPED : text ? state : CHOPIN__CHUNK_BAD;
+    case CHOPIN__CHUNK_ESCAPED:     return text ? CHOPIN__CHUNK_QUOTED : CHOPIN__CHUNK_BAD;
+    case CHOPIN__CHUNK_VALUE:       if (token) return state;
+                                    // fall through
+    default:                        if (ch == '\r') return CHOPIN__CHUNK_LINE_LF;    // CHOPIN__CHUNK_VALUE_END
+                                    return ch == ';' ? CHOPIN__CHUNK_NAME_START : blank ? CHOPIN__CHUNK_BLANK : CHOPIN__CHUNK_BAD;
+    }
+}
+
+/* One byte of a size line. False: refused, d->why says what for. */
+static bool chopin__chunk_line(chopin__chunks *d, const chopin__rules *r, char ch) {
+    int digit = chopin__hex_value(ch);
+    if (d->state == CHOPIN__CHUNK_LINE_LF) {
+        d->why = "CR without LF in a chunk size";
+        if (ch != '\n') return false;
+        d->why   = "body too large";
+        if (!(d->left <= INT64_MAX && d->total <= INT64_MAX - d->left)) return false;
+        d->total += d->left;
+        d->state = d->left ? CHOPIN__CHUNK_DATA : CHOPIN__CHUNK_DONE;
+        d->digits = 0;
+        d->line = 0;
+        d->why = NULL;
+        return true;
+    }
+    d->why = "chunk line too long (raise chopin_options.max_chunk_line)";
+    if (ch != '\r' && ++d->line > r->max_chunk_line) return false;
+    if (d->state == CHOPIN__CHUNK_SIZE && digit >= 0) {
+        d->why   = "chunk size too long";
+        d->left  = d->left << 4 | (unsigned)digit;
+        if (++d->digits > 16) return false;
+    } else if (d->state == CHOPIN__CHUNK_SIZE && ch == '\r') {
+        d->why   = "malformed chunk size";
+        d->state = CHOPIN__CHUNK_LINE_LF;
+        if (d->digits == 0) return false;
+    } else {
+        // The first byte behind the size is looked at as one behind a value: ';', or blanks and ';'.
+        bool first = d->state == CHOPIN__CHUNK_SIZE;
+        d->why   = "malformed chunk size";
+        if (first && d->digits == 0) return false;
+        d->state = (uint8_t)chopin__chunk_extension(first ? CHOPIN__CHUNK_VALUE_END : d->state, ch);
+        if (d->state == CHOPIN__CHUNK_BAD) return false;
+        d->why   = "too many chunk extensions (raise chopin_options.max_chunk_extensions)";
+        if (ch != '\r' && ++d->extensions > r->max_chunk_extensions) return false;
+    }
+    d->why = NULL;
+    return true;
+}
+
+/* Decodes `len` bytes of a chunked body. `out` takes as many as `in` has; it may be `in` itself, or lie before it in the same buffer.
+ * 1: the line of the last chunk was passed, the trailer section follows at in + *used. 0: more is needed, all was consumed.
+ * Negative: minus the status (400), d->why says what for. *produced bytes stand at `out` in every case. */
+static int chopin__chunks_decode(chopin__chunks *d, const chopin__rules *r, const char *in, size_t len, size_t *used, char *out, size_t *produced) {
+    const char *at = in, *end = in + len;
+    char       *to = out;
+    int         rc = 0;
+    while (at < end && rc == 0) {
+        if (d->state == CHOPIN__CHUNK_DATA) {
+            size_t n = d->left < (size_t)(end - at) ? (size_t)d->left : (size_t)(end - at);
+            if (to != at) memmove(to, at, n);
+            to += n;
+            at += n;
+            d->left -= n;
+            if (d->left == 0) d->state = CHOPIN__CHUNK_DATA_CR;
+        } else if (d->state == CHOPIN__CHUNK_DATA_CR || d->state == CHOPIN__CHUNK_DATA_LF) {
+            // RFC 9112 7.1: data ends with CRLF exactly; anything else means that the two sides count differently.
+            bool cr = d->state == CHOPIN__CHUNK_DATA_CR;
+            if (*at++ != (cr ? '\r' : '\n')) { d->why = "chunk data does not end with CRLF"; rc = -400; }
+            d->state = cr ? CHOPIN__CHUNK_DATA_LF : CHOPIN__CHUNK_SIZE;
+        } else {
+            CHOPIN__VISIT(1);
+            if (!chopin__chunk_line(d, r, *at++)) rc = -400;
+            else if (d->state == CHOPIN__CHUNK_DONE) rc = 1;
+        }
+    }
+    *used = (size_t)(at - in);
+    *produced = (size_t)(to - out);
+    return rc;
+}
+
+/* ==========================================================================================================
+   >>response   status lines, reply headers, and the ordered queue of pieces a connection has yet to send
+   A piece is a run of bytes: a pooled block that small replies are copied into one behind the other, or bytes of somebody
+   else with what to call when they are sent. Whatever a reply is made of, it is appended here, so pipelined replies
+   leave in order. (File ranges will be a third kind of piece, in the same queue.)
+   ========================================================================================================== */
+#define CHOPIN__COPY_BELOW 4096         // bodies up to here are copied behind their head, larger ones get an iovec of their own
+
+typedef struct chopin__piece {
+    struct chopin__piece *next;
+    const char *ptr;                    // what is left to send ...
+    size_t      len;                    // ... and how much
+    void      (*release)(void *arg);    // once sent, or when the connection ends; NULL: nothing to do
+    void       *arg;
+    uint32_t    room;                   // free bytes behind ptr + len (blocks only)
+    bool        block;                  // the bytes follow this header: goes back to the pool of blocks
+} chopin__piece;
+
+typedef struct chopin__queue {
+    chopin__piece *first, *last;
+    size_t         bytes;
+} chopin__queue;
+
+typedef struct chopin__pieces {         // where pieces come from: one per worker
+    chopin__pool blocks;                // chopin_options.write_buffer each
+    chopin__pool nodes;                 // bare pieces
+} chopin__pieces;
+
+static void chopin__queue_push(chopin__queue *q, chopin__piece *p) {
+    p->next = NULL;
+    if (q->last) q->last->next = p;
+    else         q->first = p;
+    q->last = p;
+}
+
+static void chopin__piece_free(chopin__pieces *from, chopin__piece *p) {
+    if (p->block) { chopin__pool_give(&from->blocks, p); return; }
+    if (p->release) p->release(p->arg);
+    chopin__pool_give(&from->nodes, p);
+}
+
+/* At least `size` bytes in one run at the end of the queue, to be followed by chopin__queue_wrote(). NULL: out of memory, or more than a block. */
+static char *chopin__queue_reserve(chopin__queue *q, chopin__pieces *from, size_t size) {
+    chopin__piece *p = q->last;
+    if (p && p->block && p->room >= size) return (char *)(uintptr_t)(p->ptr + p->len);
+    size_t room = from->blocks.block_size - sizeof *p;
+    p = size <= room ? chopin__pool_take(&from->blocks) : NULL;
+    if (!p) return NULL;
+    *p = (chopin__piece){ .ptr = (char *)(p + 1), .room = (uint32_t)room, .block = true };
+    chopin__queue_push(q, p);
+    return (char *)(p + 1);
+}
+
+static void chopin__queue_wrote(chopin__queue *q, size_t size) {
+    q->last->len += size;
+    q->last->room -= (uint32_t)size;
+    q->bytes += size;
+}
+
+/* Copies bytes of any length into blocks. False: out of memory; what was appended so far stays. */
+static bool chopin__queue_copy(chopin__queue *q, chopin__pieces *from, chopin_str s) {
+    while (s.len > 0) {
+        size_t n = q->last && q->last->block && q->last->room ? chopin__min(s.len, q->last->room)
+                                                              : chopin__min(s.len, from->blocks.block_size - sizeof(chopin__piece));
+        char *to = chopin__queue_reserve(q, from, n);
+        if (!to) return false;
+        memcpy(to, s.ptr, n);
+        chopin__queue_wrote(q, n);
+        s = chopin__str(s.ptr + n, s.len - n);
+    }
+    return true;
+}
+
+/* Appends bytes that are not copied; release(arg) is called exactly once, at once when this fails. NULL: out of memory. */
+static chopin__piece *chopin__queue_refer(chopin__queue *q, chopin__pieces *from, chopin_str s, void (*release)(void *), void *arg) {
+    chopin__piece *p = chopin__pool_take(&from->nodes);
+    if (!p) { if (release) release(arg); return NULL; }
+    *p = (chopin__piece){ .ptr = s.ptr, .len = s.len, .release = release, .arg = arg };
+    chopin__queue_push(q, p);
+    q->bytes += s.len;
+    return p;
+}
+
+/* `size` bytes have been sent. */
+static void chopin__queue_sent(chopin__queue *q, chopin__pieces *from, size_t size) {
+    q->bytes -= size;
+    while (q->first && size >= q->first->len) {
+        chopin__piece *p = q->first;
+        size -= p->len;
+        q->first = p->next;
+        if (!q->first) q->last = NULL;
+        chopin__piece_free(from, p);
+    }
+    if (size) { q->first->ptr += size; q->first->len -= size; }
+}
+
+static void chopin__queue_clear(chopin__queue *q, chopin__pieces *from) {
+    while (q->first) {
+        chopin__piece *p = q->first;
+        q->first = p->next;
+        chopin__piece_free(from, p);
+    }
+    *q = (chopin__queue){ 0 };
+}
+
+/* ---- status lines ---- */
+
+/* The registered phrases (RFC 9110 15 and the IANA registry); other codes have an empty one. */
+static const char *chopin__reason(int status) {
+    switch (status) {
+    case 100: return "Continue";                case 101: return "Switching Protocols";    case 102: return "Processing";
+    case 103: return "Early Hints";             case 200: return "OK";                     case 201: return "Created";
+    case 202: return "Accepted";                case 203: return "Non-Authoritative Information"; case 204: return "No Content";
+    case 205: return "Reset Content";           case 206: return "Partial Content";        case 207: return "Multi-Status";
+    case 208: return "Already Reported";        case 226: return "IM Used";                case 300: return "Multiple Choices";
+    case 301: return "Moved Permanently";       case 302: return "Found";                  case 303: return "See Other";
+    case 304: return "Not Modified";            case 305: return "Use Proxy";              case 307: return "Temporary Redirect";
+    case 308: return "Permanent Redirect";      case 400: return "Bad Request";            case 401: return "Unauthorized";
+    case 402: return "Payment Required";        case 403: return "Forbidden";              case 404: return "Not Found";
+    case 405: return "Method Not Allowed";      case 406: return "Not Acceptable";         case 407: return "Proxy Authentication Required";
+    case 408: return "Request Timeout";         case 409: return "Conflict";               case 410: return "Gone";
+    case 411: return "Length Required";         case 412: return "Precondition Failed";    case 413: return "Content Too Large";
+    case 414: return "URI Too Long";            case 415: return "Unsupported Media Type"; case 416: return "Range Not Satisfiable";
+    case 417: return "Expectation Failed";      case 421: return "Misdirected Request";    case 422: return "Unprocessable Content";
+    case 423: return "Locked";                  case 424: return "Failed Dependency";      case 425: return "Too Early";
+    case 426: return "Upgrade Required";        case 428: return "Precondition Required";  case 429: return "Too Many Requests";
+    case 431: return "Request Header Fields Too Large"; case 451: return "Unavailable For Legal Reasons";
+    case 500: return "Internal Server Error";   case 501: return "Not Implemented";        case 502: return "Bad Gateway";
+    case 503: return "Service Unavailable";     case 504: return "Gateway Timeout";        case 505: return "HTTP Version Not Supported";
+    case 506: return "Variant Also Negotiates"; case 507: return "Insufficient Storage";   case 508: return "Loop Detected";
+    case 510: return "Not Extended";            case 511: return "Network Authentication Required";
+    default:  return "";
+    }
+}
+
+/* What every head begins with, made once a second: "HTTP/1.1 200 OK", Server, Date. Other statuses use what is behind the first line. */
+typedef struct chopin__preset {
+    char     text[256];
+    uint32_t status_len;                // of "HTTP/1.1 200 OK\r\n"
+    uint32_t len;
+    uint32_t date;                      // where the 29 characters of the date stand; 0: no Date header
+} chopin__preset;
+
+static void chopin__preset_date(chopin__preset *p, int64_t unix_s) {
+    if (p->date) chopin__date_format(p->text + p->date, unix_s);
+}
+
+static void chopin__preset_init(chopin__preset *p, const char *server, bool no_date, int64_t unix_s) {
+    int n = snprintf(p->text, sizeof p->text, "HTTP/1.1 200 OK\r\n");
+    p->status_len = (uint32_t)n;
+    if (*server) n += snprintf(p->text + n, sizeof p->text - (size_t)n, "Server: %.100s\r\n", server);
+    p->date = no_date ? 0 : (uint32_t)n + 6;
+    if (!no_date) n += snprintf(p->text + n, sizeof p->text - (size_t)n, "Date: %29s\r\n", "");
+    p->len = (uint32_t)n;
+    chopin__preset_date(p, unix_s);
+}
+
+/* ---- one reply while it is being described ---- */
+typedef enum chopin__body_kind { CHOPIN__BODY_NONE, CHOPIN__BODY_COPIED, CHOPIN__BODY_BORROWED, CHOPIN__BODY_STATIC, CHOPIN__BODY_OWNED } chopin__body_kind;
+
+typedef struct chopin__reply {
+    int         status;                 // 0: not answered yet
+    uint8_t     kind;                   // chopin__body_kind
+    bool        left;                   // the head is in the queue: too late for headers
+    bool        by_us;                  // a getter or the server answered: later replies are not worth a log line
+    bool        hold;                   // middleware surrounds the handler: the reply leaves when it has returned
+    uint32_t    lines_len, lines_cap;
+    char       *lines;                  // further headers, each "Name: value\r\n", in the arena
+    chopin_str  type;                   // Content-Type
+    chopin_str  body;
+    void      (*release)(void *arg);    // of an owned body
+    void       *arg;
+} chopin__reply;
+
+/* Does a reply of this status have a body, and headers that speak of one? (RFC 9110 6.4.1, 15.2-15.4) */
+static inline bool chopin__status_has_body(int status) { return status >= 200 && status != 204 && status != 304; }
+
+typedef struct chopin__framing {        // what the connection decided about this reply
+    bool head_only;                     // HEAD: all headers, no body
+    bool close;                         // "Connection: close"
+    bool keep_1_0;                      // "Connection: keep-alive", echoed to an HTTP/1.0 client
+} chopin__framing;
+
+static inline char *chopin__put(char *to, const char *text, size_t len) { memcpy(to, text, len); return to + len; }
+#define CHOPIN__PUT(to, literal) chopin__put(to, literal, sizeof(literal) - 1)
+
+static CHOPIN__NOINLINE char *chopin__put_status(char *to, int status) {
+    const char *reason = chopin__reason(status);
+    to = CHOPIN__PUT(to, "HTTP/1.1 ");
+    to += chopin__format_u64(to, (uint64_t)status);
+    *to++ = ' ';
+    to = chopin__put(to, reason, strlen(reason));
+    return CHOPIN__PUT(to, "\r\n");
+}
+
+/* An upper bound of what chopin__put_head() writes. */
+static inline size_t chopin__head_bound(const chopin__preset *preset, const chopin__reply *r) {
+    return preset->len + r->type.len + r->lines_len + 192;
+}
+
+static inline char *chopin__put_head(char *to, const chopin__preset *preset, const chopin__reply *r, chopin__framing f) {
+    if (CHOPIN__LIKELY(r->status == 200)) {
+        to = chopin__put(to, preset->text, preset->len);
+    } else {
+        to = chopin__put_status(to, r->status);
+        to = chopin__put(to, preset->text + preset->status_len, preset->len - preset->status_len);
+    }
+    if (CHOPIN__LIKELY(chopin__status_has_body(r->status))) {
+        if (r->type.len) {
+            to = CHOPIN__PUT(to, "Content-Type: ");
+            to = chopin__put(to, r->type.ptr, r->type.len);
+            to = CHOPIN__PUT(to, "\r\n");
+        }
+        to = CHOPIN__PUT(to, "Content-Length: ");
+        to += chopin__format_u64(to, r->body.len);
+        to = CHOPIN__PUT(to, "\r\n");
+    }
+    if (r->lines_len) to = chopin__put(to, r->lines, r->lines_len);
+    if (CHOPIN__UNLIKELY(f.close))    to = CHOPIN__PUT(to, "Connection: close\r\n");
+    if (CHOPIN__UNLIKELY(f.keep_1_0)) to = CHOPIN__PUT(to, "Connection: keep-alive\r\n");
+    return CHOPIN__PUT(to, "\r\n");
+}
+
+typedef struct chopin__owned_copy { chopin__heap *heap; size_t size; } chopin__owned_copy;
+
+static void chopin__owned_copy_free(void *arg) {
+    chopin__owned_copy *copy = arg;
+    chopin__release(copy->heap, copy, copy->size);
+}
+
+/* Turns borrowed bytes into bytes of our own. False: out of memory. */
+static bool chopin__own_copy(chopin__heap *heap, chopin_str *s, void (**release)(void *), void **arg) {
+    size_t size;
+    chopin__owned_copy *copy = chopin__add_ok(s->len, sizeof *copy, &size) ? chopin__alloc(heap, size) : NULL;
+    if (!copy) return false;
+    *copy = (chopin__owned_copy){ heap, size };
+    memcpy(copy + 1, s->ptr, s->len);
+    s->ptr = (char *)(copy + 1);
+    *release = chopin__owned_copy_free;
+    *arg = copy;
+    return true;
+}
+
+/* The head, and the body behind it if it is short. False: out of memory, nothing was written. */
+static bool chopin__reply_write_head(chopin__queue *q, chopin__pieces *from, const chopin__preset *preset, const chopin__reply *r,
+                                     chopin__framing f, bool with_body) {
+    size_t bound = chopin__head_bound(preset, r) + (with_body ? r->body.len : 0);
+    char  *to = chopin__queue_reserve(q, from, bound), *big = NULL;
+    if (CHOPIN__UNLIKELY(!to)) {                             // larger than a block: headers may be
+        to = big = chopin__alloc(from->blocks.heap, bound);
+        if (!big) return false;
+    }
+    char *end = chopin__put_head(to, preset, r, f);
+    if (with_body && r->body.len) end = chopin__put(end, r->body.ptr, r->body.len);
+    if (CHOPIN__LIKELY(!big)) { chopin__queue_wrote(q, (size_t)(end - to)); return true; }
+    bool ok = chopin__queue_copy(q, from, chopin__str(big, (size_t)(end - big)));
+    chopin__release(from->blocks.heap, big, bound);
+    return ok;
+}
+
+/* Appends head and body to the queue. The body's release function, if any, passes to the queue or is called. `*borrowed` becomes the piece that still
+ * refers to the caller's bytes, else NULL. False: out of memory; the connection must be cut if anything was written. */
+static bool chopin__reply_write(chopin__queue *q, chopin__pieces *from, const chopin__preset *preset, chopin__reply *r,
+                                chopin__framing f, chopin__piece **borrowed) {
+    bool send_body = !f.head_only && chopin__status_has_body(r->status) && r->body.len > 0;
+    bool refer = send_body && (r->kind >= CHOPIN__BODY_STATIC || (r->kind == CHOPIN__BODY_BORROWED)) && r->body.len > CHOPIN__COPY_BELOW;
+    bool ok = chopin__reply_write_head(q, from, preset, r, f, send_body && !refer && r->body.len <= CHOPIN__COPY_BELOW);
+    void (*release)(void *) = r->kind == CHOPIN__BODY_OWNED ? r->release : NULL;
+    *borrowed = NULL;
+    r->release = NULL;
+    if (ok && refer) {
+        chopin__piece *p = chopin__queue_refer(q, from, r->body, release, r->arg);
+        if (r->kind == CHOPIN__BODY_BORROWED) *borrowed = p;
+        return p != NULL;
+    }
+    if (ok && send_body && r->body.len > CHOPIN__COPY_BELOW) ok = chopin__queue_copy(q, from, r->body);
+    if (release) release(r->arg);
+    return ok;
+}
+
+/* ---- further headers, kept as ready lines ---- */
+
+/* The lines of that name go. */
+static void chopin__lines_remove(chopin__reply *r, chopin_str name) {
+    char *at = r->lines, *end = r->lines ? r->lines + r->lines_len : NULL;
+    while (at < end) {
+        char *line_end = (char *)memchr(at, '\n', (size_t)(end - at)) + 1;
+        bool  same = (size_t)(line_end - at) > name.len && at[name.len] == ':' && chopin__equal_nocase(chopin__str(at, name.len), name);
+        if (same) { memmove(at, line_end, (size_t)(end - line_end)); end -= line_end - at; }
+        else      at = line_end;
+    }
+    r->lines_len = r->lines ? (uint32_t)(end - r->lines) : 0;
+}
+
+/* Appends a checked line. False: the arena is full. */
+static bool chopin__lines_add(chopin__reply *r, chopin__arena *a, chopin_str name, chopin_str value) {
+    size_t need = name.len + value.len + 4;
+    if (need > r->lines_cap - r->lines_len) {
+        size_t cap = chopin__max((size_t)r->lines_cap * 2, r->lines_len + need + 128);
+        char  *lines = cap < UINT32_MAX ? chopin__arena_alloc(a, cap) : NULL;
+        if (!lines) return false;
+        if (r->lines_len) memcpy(lines, r->lines, r->lines_len);
+        r->lines = lines;
+        r->lines_cap = (uint32_t)cap;
+    }
+    char *to = r->lines + r->lines_len;
+    to = chopin__put(to, name.ptr, name.len);
+    to = CHOPIN__PUT(to, ": ");
+    if (value.len) to = chopin__put(to, value.ptr, value.len);
+    to = CHOPIN__PUT(to, "\r\n");
+    r->lines_len = (uint32_t)(to - r->lines);
+    return true;
+}
+
+/* ==========================================================================================================
+   >>json   the template writer behind chopin_jsonf(): checked template in, RFC 8259 text out
+   The template is walked once, without recursion: a stack of closing brackets says what is open, so the nesting it can ask
+   for is bounded. Text goes into a buffer of the caller's first and moves to the arena only when it outgrows that.
+   ========================================================================================================== */
+
+typedef struct chopin__json_out {
+    char   *ptr;                        // the caller's buffer, later one of the arena's
+    size_t  len, cap;
+    chopin__arena *arena;               // NULL: never grows
+    bool    failed;                     // something did not fit: the text is of no use
+} chopin__json_out;
+
+/* At least doubles, so that a long reply is copied a bounded number of times. */
+static CHOPIN__NOINLINE char *chopin__json_grow(chopin__json_out *out, size_t size) {
+    size_t want;
+    bool   fits = chopin__add_ok(out->len, size, &want) && out->arena && !out->failed;
+    size_t cap  = fits ? chopin__max(want, out->cap <= SIZE_MAX / 2 ? out->cap * 2 : want) : 0;
+    char  *ptr  = fits ? chopin__arena_alloc(out->arena, cap) : NULL;
+    if (!ptr) { out->failed = true; return NULL; }
+    if (out->len) memcpy(ptr, out->ptr, out->len);
+    out->ptr = ptr;
+    out->cap = cap;
+    return ptr + out->len;
+}
+
+/* Where the next `size` bytes go; NULL when there is no memory left. */
+static inline char *chopin__json_room(chopin__json_out *out, size_t size) {
+    if (CHOPIN__LIKELY(size <= out->cap - out->len)) return out->ptr + out->len;
+    return chopin__json_grow(out, size);
+}
+
+static inline void chopin__json_put(chopin__json_out *out, const char *bytes, size_t len) {
+    char *to = len ? chopin__json_room(out, len) : NULL;
+    if (!to) return;
+    memcpy(to, bytes, len);
+    out->len += len;
+}
+
+static inline void chopin__json_char(chopin__json_out *out, char ch) {
+    char *to = chopin__json_room(out, 1);
+    if (!to) return;
+    *to = ch;
+    out->len++;
+}
+
+/* ---- strings ---- */
+
+/* May these eight bytes stand in a JSON string as they are? The classic tests for "some byte of a word is zero" and "is less than
+ * n" give false alarms about single bytes, never about the word. */
+static inline bool chopin__json_plain8(const char *p) {
+    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    uint64_t quote = word ^ (ones * '"'), backslash = word ^ (ones * '\\');
+    uint64_t alarm = ((word - ones * 0x20) & ~word) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | word;
+    return (alarm & highs) == 0;
+}
+
+/* Length of the character at p if it may stand as it is, else 0: quote, backslash, control (RFC 8259 7), not UTF-8 (8.1). */
+static inline size_t chopin__json_plain_char(const char *p, size_t len) {
+    unsigned char ch = (unsigned char)*p;
+    if (CHOPIN__UNLIKELY(ch >= 0x80)) return chopin__utf8_length(p, len);
+    return ch >= 0x20 && ch != '"' && ch != '\\';
+}
+
+/* How much of `s` may stand as it is. The last word overlaps the one before it, so that short ASCII text needs no loop over bytes. */
+static inline size_t chopin__json_plain_run(chopin_str s) {
+    size_t at = 0;
+    while (s.len - at >= 8 && chopin__json_plain8(s.ptr + at)) at += 8;
+    if (s.len >= 8 && s.len - at < 8 && chopin__json_plain8(s.ptr + s.len - 8)) return s.len;
+    while (at < s.len) {
+        bool   eight = s.len - at >= 8 && chopin__json_plain8(s.ptr + at);
+        size_t n = eight ? 8 : chopin__json_plain_char(s.ptr + at, s.len - at);
+        if (n == 0) break;
+        at += n;
+    }
+    return at;
+}
+
+/* Text that needs no escaping. */
+static inline void chopin__json_quote(chopin__json_out *out, const char *text, size_t len) {
+    char *to = chopin__json_room(out, len + 2);
+    if (!to) return;
+    to[0] = to[len + 1] = '"';
+    memcpy(to + 1, text, len);
+    out->len += len + 2;
+}
+
+/* The one byte that stopped a plain run. */
+static void chopin__json_escape(chopin__json_out *out, char byte) {
+    unsigned char ch = (unsigned char)byte;
+    if (ch >= 0x80) {
+        chopin__json_put(out, "\xef\xbf\xbd", 3);                               // U+FFFD
+    } else if (ch >= 0x20) {
+        chopin__json_put(out, (char[]){ '\\', byte }, 2);                       // quote, backslash
+    } else if (ch >= '\b' && ch <= '\r' && ch != '\v') {
+        chopin__json_put(out, (char[]){ '\\', "btn-fr"[ch - '\b'] }, 2);
+    } else {
+        chopin__json_put(out, (char[]){ '\\', 'u', '0', '0', chopin__hex_digit(ch >> 4), chopin__hex_digit(ch) }, 6);
+    }
+}
+
+/* Text whose first `run` bytes need no escaping. */
+static CHOPIN__NOINLINE void chopin__json_quote_escaped(chopin__json_out *out, chopin_str s, size_t run) {
+    chopin__json_char(out, '"');
+    for (;; run = chopin__json_plain_run(s)) {
+        chopin__json_put(out, s.ptr, run);
+        if (run == s.len) break;
+        chopin__json_escape(out, s.ptr[run]);
+        s = chopin__str(s.ptr + run + 1, s.len - run - 1);
+    }
+    chopin__json_char(out, '"');
+}
+
+/* Quoted and escaped; absent is null. Each byte that is not part of well-formed UTF-8 becomes U+FFFD. */
+static void chopin__json_string(chopin__json_out *out, chopin_str s) {
+    if (!s.ptr) { chopin__json_put(out, "null", 4); return; }
+    size_t run = chopin__json_plain_run(s);
+    if (CHOPIN__LIKELY(run == s.len)) chopin__json_quote(out, s.ptr, run);
+    else                              chopin__json_quote_escaped(out, s, run);
+}
+
+/* ---- numbers ---- */
+
+static void chopin__json_u64(chopin__json_out *out, uint64_t value) {
+    char *to = chopin__json_room(out, 20);
+    if (to) out->len += chopin__format_u64(to, value);
+}
+
+static void chopin__json_i64(chopin__json_out *out, int64_t value) {
+    if (value < 0) chopin__json_char(out, '-');
+    chopin__json_u64(out, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+}
+
+/* printf() writes the decimal point of the locale, which may be a comma or several bytes: what belongs to no number is the point. */
+static size_t chopin__json_point(char *text) {
+    size_t n = 0;
+    for (const char *p = text; *p; p++) {
+        bool digit = (*p >= '0' && *p <= '9') || *p == '-' || *p == '+' || *p == 'e';
+        if (digit)                              text[n++] = *p;
+        else if (n == 0 || text[n - 1] != '.')  text[n++] = '.';
+    }
+    return n;
+}
+
+/* The shortest of 15, 16 and 17 digits that reads back; JSON has no NaN and no infinity, they are null. */
+static void chopin__json_f64(chopin__json_out *out, double value) {
+    char text[40];
+    if (!isfinite(value)) { chopin__json_put(out, "null", 4); return; }
+    if (value > -1e15 && value < 1e15 && value == (double)(int64_t)value && !(value == 0 && signbit(value))) {
+        chopin__json_i64(out, (int64_t)value);                                  // what %.15g would give, without its cost
+        return;
+    }
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value) break;                                 // before the point is replaced: same locale
+    }
+    chopin__json_put(out, text, chopin__json_point(text));
+}
+
+static size_t chopin__json_digits(chopin_str s, size_t at) {
+    size_t from = at;
+    while (at < s.len && s.ptr[at] >= '0' && s.ptr[at] <= '9') at++;
+    return at - from;
+}
+
+/* Length of the number (RFC 8259 6) that `s` begins with; 0: there is none. */
+static size_t chopin__json_number_length(chopin_str s) {
+    size_t at = s.len && s.ptr[0] == '-' ? 1 : 0;
+    size_t digits = chopin__json_digits(s, at);
+    if (digits == 0 || (digits > 1 && s.ptr[at] == '0')) return 0;              // no leading zeros
+    at += digits;
+    if (at < s.len && s.ptr[at] == '.' && (digits = chopin__json_digits(s, at + 1)) > 0) at += 1 + digits;
+    if (at < s.len && (s.ptr[at] == 'e' || s.ptr[at] == 'E')) {
+        size_t sign = at + 1 < s.len && (s.ptr[at + 1] == '+' || s.ptr[at + 1] == '-') ? 1 : 0;
+        digits = chopin__json_digits(s, at + 1 + sign);
+        if (digits) at += 1 + sign + digits;
+    }
+    return at;
+}
+
+/* ---- the template ---- */
+
+enum { CHOPIN__JSON_DEPTH = 64 };
+
+typedef struct chopin__json_template {
+    const char *at;                     // ends with a NUL
+    unsigned    depth;                  // open brackets
+    char        closer[CHOPIN__JSON_DEPTH + 1]; // what closes each of them; the template itself, [0], is closed by its NUL
+    va_list     args;                   // in a struct, because a parameter of this type may be a pointer in disguise
+} chopin__json_template;
+
+static inline char chopin__json_next(chopin__json_template *t) {
+    while (CHOPIN__UNLIKELY(*t->at == ' ' || *t->at == '\n' || *t->at == '\t' || *t->at == '\r')) t->at++;
+    return *t->at;
+}
+
+/* Length of the escape at p (RFC 8259 7); 0: it is none. */
+static size_t chopin__json_escape_length(const char *p) {
+    if (p[1] == 'u') {
+        for (int i = 2; i < 6; i++) {
+            if (chopin__hex_value(p[i]) < 0) return 0;
+        }
+        return 6;
+    }
+    return p[1] && strchr("\"\\/bfnrt", p[1]) ? 2 : 0;
+}
+
+/* A quoted string of the template is JSON already; '%' means nothing inside. */
+static bool chopin__json_quoted(chopin__json_out *out, chopin__json_template *t) {
+    const char *p = t->at + 1;
+    while (*p != '"') {
+        size_t n = *p == '\\' ? chopin__json_escape_length(p) : chopin__json_plain_char(p, strnlen(p, 4));
+        if (n == 0) return false;       // the NUL, too
+        p += n;
+    }
+    p++;
+    chopin__json_put(out, t->at, (size_t)(p - t->at));
+    t->at = p;
+    return true;
+}
+
+static inline bool chopin__json_word_char(unsigned char ch) {
+    return (unsigned char)((ch | 0x20) - 'a') < 26 || (unsigned char)(ch - '0') < 10 || ch == '_' || ch == '-';
+}
+
+static inline bool chopin__json_word(chopin__json_out *out, chopin__json_template *t) {
+    const char *from = t->at, *p = from;
+    if (*p == '-' || (*p >= '0' && *p <= '9')) return false;
+    while (chopin__json_word_char((unsigned char)*p)) p++;
+    if (p == from) return false;
+    chopin__json_quote(out, from, (size_t)(p - from));
+    t->at = p;
+    return true;
+}
+
+static bool chopin__json_key(chopin__json_out *out, chopin__json_template *t) {
+    char first = chopin__json_next(t);
+    if (!(first == '"' ? chopin__json_quoted(out, t) : chopin__json_word(out, t))) return false;
+    if (chopin__json_next(t) != ':') return false;
+    t->at++;
+    chopin__json_char(out, ':');
+    return true;
+}
+
+/* %ld %lu %lld %llu; `p` is behind the first 'l'. NULL: none of them. */
+static const char *chopin__json_long(chopin__json_out *out, chopin__json_template *t, const char *p) {
+    bool twice = *p == 'l';
+    if (twice) p++;
+    if (*p == 'd')      chopin__json_i64(out, twice ? va_arg(t->args, long long) : va_arg(t->args, long));
+    else if (*p == 'u') chopin__json_u64(out, twice ? va_arg(t->args, unsigned long long) : va_arg(t->args, unsigned long));
+    else                return NULL;
+    return p + 1;
+}
+
+static void chopin__json_raw(chopin__json_out *out, chopin_str json) {
+    if (json.ptr && json.len) chopin__json_put(out, json.ptr, json.len);
+    else                      chopin__json_put(out, "null", 4);                 // nothing at all would be no value
+}
+
+/* A change here demands another at chopin_jsonf()'s declaration. */
+static bool chopin__json_directive(chopin__json_out *out, chopin__json_template *t) {
+    const char *p = t->at + 2;
+    switch (t->at[1]) {
+    case 's': chopin__json_string(out, chopin__str_z(va_arg(t->args, const char *))); break;
+    case 'q': chopin__json_string(out, va_arg(t->args, chopin_str)); break;
+    case 'd': chopin__json_i64(out, va_arg(t->args, int)); break;
+    case 'u': chopin__json_u64(out, va_arg(t->args, unsigned)); break;
+    case 'l': p = chopin__json_long(out, t, p); break;
+    case 'z': if (*p++ != 'u') return false;
+              chopin__json_u64(out, va_arg(t->args, size_t)); break;
+    case 'f': chopin__json_f64(out, va_arg(t->args, double)); break;
+    case 'b': chopin__json_raw(out, va_arg(t->args, int) ? CHOPIN_STR("true") : CHOPIN_STR("false")); break;
+    case 'j': chopin__json_raw(out, va_arg(t->args, chopin_str)); break;
+    case 'n': chopin__json_put(out, "null", 4); break;
+    default:  return false;
+    }
+    if (p) t->at = p;
+    return p != NULL;
+}
+
+/* A number, true, false or null. What clings to it ("truely", "1.") is a stray character for the caller. */
+static bool chopin__json_literal(chopin__json_out *out, chopin__json_template *t) {
+    chopin_str rest = chopin__str_z(t->at);
+    size_t len = chopin__json_number_length(rest);
+    if (chopin__starts(rest, CHOPIN_STR("true")) || chopin__starts(rest, CHOPIN_STR("null"))) len = 4;
+    if (chopin__starts(rest, CHOPIN_STR("false"))) len = 5;
+    chopin__json_put(out, t->at, len);
+    t->at += len;
+    return len > 0;
+}
+
+static bool chopin__json_value(chopin__json_out *out, chopin__json_template *t) {
+    switch (*t->at) {
+    case '%': return chopin__json_directive(out, t);
+    case '"': return chopin__json_quoted(out, t);
+    default:  return chopin__json_literal(out, t);
+    }
+}
+
+static bool chopin__json_open(chopin__json_out *out, chopin__json_template *t) {
+    if (t->depth == CHOPIN__JSON_DEPTH) return false;
+    t->closer[++t->depth] = *t->at == '{' ? '}' : ']';
+    chopin__json_char(out, *t->at++);
+    return true;
+}
+
+static bool chopin__json_walk(chopin__json_out *out, chopin__json_template *t) {
+    for (;;) {
+        // A value is due. An opening bracket only begins one, unless its closer follows at once.
+        char first = chopin__json_next(t);
+        if (first == '{' || first == '[') {
+            if (!chopin__json_open(out, t)) return false;
+            if (chopin__json_next(t) != t->closer[t->depth]) {
+                if (first == '{' && !chopin__json_key(out, t)) return false;
+                continue;
+            }
+        } else if (!chopin__json_value(out, t)) {
+            return false;
+        }
+        // The value is complete, and with it all that close here.
+        while (chopin__json_next(t) == t->closer[t->depth]) {
+            if (t->depth == 0) return true;
+            t->depth--;
+            chopin__json_char(out, *t->at++);
+        }
+        if (t->depth == 0 || *t->at != ',') return false;
+        chopin__json_char(out, *t->at++);
+        if (t->closer[t->depth] == '}' && !chopin__json_key(out, t)) return false;
+    }
+}
+
+/* chopin_jsonf() without the reply. OK, INVALID (malformed template) or MEMORY; the text is of use after OK only. */
+static int chopin__json_format(chopin__json_out *out, const char *format, va_list args) {
+    chopin__json_template t;            // not zeroed as a whole: most of it is the stack
+    t.at = format;
+    t.depth = 0;
+    t.closer[0] = 0;
+    va_copy(t.args, args);
+    bool valid = chopin__json_walk(out, &t);
+    va_end(t.args);
+    if (!valid) return CHOPIN_INVALID;
+    return out->failed ? CHOPIN_MEMORY : CHOPIN_OK;
+}
+
+
+/* ==========================================================================================================
+   >>body   query, form, cookies, typed values: views over bytes already read
+   Pure: bytes in, views out. A value is decoded when it is asked for, once, and only if there is something to decode; all
+   else points into the request. Also here is what is written in the same grammars: the Set-Cookie value.
+   ========================================================================================================== */
+
+/* ---- name=value&name=value: query strings and forms ---- */
+
+/* Compares while decoding, so that a hostile form full of escaped keys costs time in proportion and no memory. */
+static bool chopin__body_key_is(chopin_str key, chopin_str name) {
+    size_t n = 0;
+    for (size_t i = 0; i < key.len; i++, n++) {
+        char ch = key.ptr[i] == '+' ? ' ' : key.ptr[i];
+        if (ch == '%') {
+            if (key.len - i < 3) return false;
+            int high = chopin__hex_value(key.ptr[i + 1]), low = chopin__hex_value(key.ptr[i + 2]);
+            if (high < 0 || low < 0) return false;
+            ch = (char)(high * 16 + low);
+            i += 2;
+        }
+        if (n == name.len || name.ptr[n] != ch) return false;
+    }
+    return n == name.len;
+}
+
+static bool chopin__body_has(chopin_str s, char ch) { return s.len > 0 && memchr(s.ptr, ch, s.len) != NULL; }
+
+/* A view of `value` if that says it all, else decoded into the arena. Absent: arena full, or a bad escape that nobody refused before. */
+static chopin_str chopin__body_decode(chopin_str value, bool plus, chopin__arena *a) {
+    bool percent = chopin__body_has(value, '%');
+    if (!percent && !(plus && chopin__body_has(value, '+'))) return value;
+    if (percent && !chopin__percent_ok(value)) return chopin__absent();
+    char *text = chopin__arena_alloc(a, value.len);
+    if (!text) return chopin__absent();
+    return chopin__str(text, chopin__percent_decode(text, value, plus));
+}
+
+/* The value of the first `name`. `plus`: a form, where '+' is a blank and keys are compared decoded. In queries keys are compared as
+ * sent: decoding each one of a hostile query would cost more than it buys. Absent .ptr NULL; empty .ptr set. */
+static chopin_str chopin__body_find(chopin_str pairs, const char *name, bool plus, chopin__arena *a) {
+    chopin_str wanted = chopin__str_z(name);
+    while (pairs.len > 0) {
+        chopin_str value = chopin__cut(&pairs, '&');
+        if (value.len == 0) continue;                       // "a=1&&b=2" has two fields, not three
+        chopin_str key   = chopin__cut(&value, '=');
+        if (plus ? chopin__body_key_is(key, wanted) : chopin__equal(key, wanted)) return chopin__body_decode(value, plus, a);
+    }
+    return chopin__absent();
+}
+
+/* OK, MALFORMED (bad escape; NUL, coded or not, because it would end C strings) or TOO_LARGE (more than `max_fields`; empty ones
+ * count, so that 100,000 times '&' is refused here and not walked by each chopin_form()). */
+static int chopin__body_check_form(chopin_str pairs, size_t max_fields) {
+    if (pairs.len == 0) return CHOPIN_OK;
+    if (!chopin__percent_ok(pairs) || chopin__body_has(pairs, 0)) return CHOPIN_MALFORMED;
+    for (size_t fields = 0; pairs.len > 0; fields++) {
+        if (fields == max_fields) return CHOPIN_TOO_LARGE;
+        chopin__cut(&pairs, '&');
+    }
+    return CHOPIN_OK;
+}
+
+/* ---- header values that are lists ---- */
+
+/* The first cookie `name` of one Cookie header (RFC 6265 5.4). Names match byte for byte. Quotes protect nothing: a ';' inside
+ * them ends the value (4.1.1), or else one cookie could swallow its neighbours. */
+static chopin_str chopin__body_cookie(chopin_str header, const char *name) {
+    while (header.len > 0) {
+        chopin_str value = chopin__trim(chopin__cut(&header, ';'));
+        if (!chopin__body_has(value, '=')) continue;        // browsers send cookies without a name that way
+        chopin_str key = chopin__cut(&value, '=');
+        if (!chopin__equal_z(key, name)) continue;
+        bool quoted = value.len >= 2 && value.ptr[0] == '"' && value.ptr[value.len - 1] == '"';
+        return quoted ? chopin__str(value.ptr + 1, value.len - 2) : value;
+    }
+    return chopin__absent();
+}
+
+/* Is `token` an element of a comma separated list, in any case (RFC 9110 5.6.1)? */
+static bool chopin__body_list_has(chopin_str list, chopin_str token) {
+    while (list.len > 0) {
+        if (chopin__equal_nocase(chopin__trim(chopin__cut(&list, ',')), token)) return true;
+    }
+    return false;
+}
+
+/* "Application/JSON; charset=utf-8" is "application/json" (RFC 9110 8.3.1). */
+static bool chopin__body_media_type_is(chopin_str content_type, const char *type) {
+    return chopin__equal_nocase(chopin__trim(chopin__cut(&content_type, ';')), chopin__str_z(type));
+}
+
+/* ---- typed values; integers are read in >>bytes ---- */
+
+/* The number behind 'e', kept far inside an int: nothing finite has an exponent of six digits. */
+static int chopin__body_exponent(chopin_str s) {
+    bool minus = s.len && s.ptr[0] == '-';
+    int  value = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] >= '0' && s.ptr[i] <= '9' && value < 100000) value = value * 10 + (s.ptr[i] - '0');
+    }
+    return minus ? -value : value;
+}
+
+/* A JSON number (RFC 8259 6): no hex, no "inf", no blanks. False on overflow, and beyond 1000 characters. strtod() wants the
+ * locale's decimal point, so it gets none: 12.5e3 is read as 125e2. */
+static bool chopin__body_f64(chopin_str s, double *out) {
+    char   text[1024];
+    size_t n = 0, at = 0;
+    int    shift = 0;
+    bool   fraction = false;
+    if (s.len == 0 || s.len > 1000 || chopin__json_number_length(s) != s.len) return false;
+    for (; at < s.len && s.ptr[at] != 'e' && s.ptr[at] != 'E'; at++) {
+        if (s.ptr[at] == '.') { fraction = true; continue; }
+        text[n++] = s.ptr[at];
+        if (fraction) shift--;
+    }
+    if (at < s.len) shift += chopin__body_exponent(chopin__str(s.ptr + at + 1, s.len - at - 1));
+    snprintf(text + n, sizeof text - n, "e%d", shift);
+    double value = strtod(text, NULL);
+    if (!isfinite(value)) return false;
+    *out = value;
+    return true;
+}
+
+/* The index of the word that `s` is, in a NULL-terminated list; -1: none. */
+static int chopin__body_enum(chopin_str s, const char *const *words) {
+    for (int i = 0; words[i]; i++) {
+        if (chopin__equal_z(s, words[i])) return i;
+    }
+    return -1;
+}
+
+static bool chopin__body_bool(chopin_str s, bool *out) {
+    static const char *const words[] = { "0", "1", "false", "true", "no", "yes", "off", "on", NULL };
+    int at = chopin__body_enum(s, words);
+    if (at >= 0) *out = at & 1;
+    return at >= 0;
+}
+
+/* ---- Set-Cookie (RFC 6265 4.1.1; prefixes, SameSite and sizes as in its revision 6265bis) ---- */
+
+/* cookie-octet: visible ASCII but for quote, comma, semicolon and backslash. */
+static bool chopin__body_is_cookie_value(chopin_str s) {
+    for (size_t i = 0; i < s.len; i++) {
+        char ch = s.ptr[i];
+        if (ch <= 0x20 || ch >= 0x7f || ch == '"' || ch == ',' || ch == ';' || ch == '\\') return false;
+    }
+    return true;
+}
+
+/* Browsers ignore a path that does not start with '/', without a word. */
+static bool chopin__body_is_cookie_path(chopin_str s) {
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] < 0x20 || s.ptr[i] >= 0x7f || s.ptr[i] == ';') return false;
+    }
+    return s.len > 0 && s.ptr[0] == '/';
+}
+
+static bool chopin__body_is_cookie_domain(chopin_str s) {
+    for (size_t i = 0; i < s.len; i++) {
+        char ch = chopin__lower(s.ptr[i]);
+        if (!((ch >= 'a' && ch <= 'z') || (ch >= '0' && ch <= '9') || ch == '-' || ch == '.')) return false;
+    }
+    return s.len > 0;
+}
+
+/* "Lax", "Strict" or "None" as the standard spells it; NULL: something else. */
+static const char *chopin__body_same_site(const char *word) {
+    static const char *const words[] = { "Lax", "Strict", "None", NULL };
+    if (!word) return "Lax";
+    for (int i = 0; words[i]; i++) {
+        if (chopin__equal_nocase(chopin__str_z(word), chopin__str_z(words[i]))) return words[i];
+    }
+    return NULL;
+}
+
+/* What browsers would drop without a word: __Host- needs Secure, Path=/ and no Domain, __Secure- needs Secure, in any case of the
+ * letters; so do SameSite=None and Partitioned. */
+static bool chopin__body_cookie_allowed(chopin_str name, const chopin_cookie_options *o, const char *same_site) {
+    bool host   = name.len >= 7 && chopin__equal_nocase(chopin__str(name.ptr, 7), CHOPIN_STR("__Host-"));
+    bool secure = name.len >= 9 && chopin__equal_nocase(chopin__str(name.ptr, 9), CHOPIN_STR("__Secure-"));
+    if (o->no_secure && (host || secure || o->partitioned || strcmp(same_site, "None") == 0)) return false;
+    return !host || (!o->domain && (!o->path || strcmp(o->path, "/") == 0));
+}
+
+static bool chopin__body_cookie_valid(chopin_str name, chopin_str value, const chopin_cookie_options *o) {
+    const char *same_site = chopin__body_same_site(o->same_site);
+    if (!chopin__is_token(name) || !chopin__body_is_cookie_value(value) || name.len + value.len > 4096) return false;
+    if (o->path   && !chopin__body_is_cookie_path(chopin__str_z(o->path)))     return false;
+    if (o->domain && !chopin__body_is_cookie_domain(chopin__str_z(o->domain))) return false;
+    if (!same_site || o->max_age_s < -1) return false;
+    return chopin__body_cookie_allowed(name, o, same_site);
+}
+
+static chopin_str chopin__body_printf(chopin__arena *a, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    chopin_str text = chopin__arena_vprintf(a, format, args);
+    va_end(args);
+    return text;
+}
+
+/* The value of a Set-Cookie header. OK, INVALID (see chopin_set_cookie) or MEMORY. */
+static int chopin__body_write_cookie(chopin__arena *a, const char *name, const char *value, const chopin_cookie_options *options, chopin_str *line) {
+    const chopin_cookie_options none = { 0 }, *o = options ? options : &none;
+    char age[32] = "";
+    if (!name || !value || !chopin__body_cookie_valid(chopin__str_z(name), chopin__str_z(value), o)) return CHOPIN_INVALID;
+    if (o->max_age_s > 0) snprintf(age, sizeof age, "; Max-Age=%lld", (long long)o->max_age_s);
+    *line = chopin__body_printf(a, "%s=%s; Path=%s%s%s%s%s; SameSite=%s%s%s%s", name, value, o->path ? o->path : "/",
+        o->domain ? "; Domain=" : "", o->domain ? o->domain : "",
+        age, o->max_age_s < 0 ? "; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT" : "",
+        chopin__body_same_site(o->same_site),
+        o->no_http_only ? "" : "; HttpOnly", o->no_secure ? "" : "; Secure", o->partitioned ? "; Partitioned" : "");
+    return line->ptr ? CHOPIN_OK : CHOPIN_MEMORY;
+}
+
+
+/* ==========================================================================================================
+   >>guard   who may ask: addresses, proxies, origins, token buckets
+   Decisions only: each function is told what the request says and answers; sending the 403, 429 or the headers is for the
+   middleware. Whatever a stranger may write (X-Forwarded-For, Origin) is believed for a stated reason or not at all.
+   ========================================================================================================== */
+
+/* ---- addresses ---- */
+
+typedef struct chopin__address {
+    uint8_t family;                     // 4, 6; 0: the other end of a unix socket
+    uint8_t bytes[16];                  // network order, the unused rest is zero: addresses compare as bytes
+} chopin__address;
+
+/* One form for one host: IPv4 inside IPv6 (RFC 4291 2.5.5.2), as a listener on [::] sees it, becomes IPv4. */
+static chopin__address chopin__guard_address(uint8_t family, const void *bytes) {
+    static const uint8_t mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
+    chopin__address address = { .family = family };
+    if (family == 6 && memcmp(bytes, mapped, sizeof mapped) == 0) {
+        address.family = 4;
+        bytes = (const uint8_t *)bytes + sizeof mapped;
+    }
+    memcpy(address.bytes, bytes, address.family == 4 ? 4 : 16);
+    return address;
+}
+
+static chopin__address chopin__guard_address_of(const struct sockaddr_storage *from) {
+    if (from->ss_family == AF_INET)  return chopin__guard_address(4, &((const struct sockaddr_in  *)(const void *)from)->sin_addr);
+    if (from->ss_family == AF_INET6) return chopin__guard_address(6, &((const struct sockaddr_in6 *)(const void *)from)->sin6_addr);
+    return (chopin__address){ .family = 0 };
+}
+
+/* An address and nothing else: "192.0.2.1", "2001:db8::1". No zone, no leading zeros. */
+static bool chopin__guard_parse_ip(chopin_str s, chopin__address *out) {
+    char    text[INET6_ADDRSTRLEN];
+    uint8_t bytes[16];
+    if (s.len == 0 || s.len >= sizeof text || memchr(s.ptr, 0, s.len)) return false;
+    memcpy(text, s.ptr, s.len);
+    text[s.len] = 0;
+    bool v6 = strchr(text, ':') != NULL;
+    if (inet_pton(v6 ? AF_INET6 : AF_INET, text, bytes) != 1) return false;
+    *out = chopin__guard_address(v6 ? 6 : 4, bytes);
+    return true;
+}
+
+static bool chopin__guard_is_port(chopin_str s) {
+    uint64_t port;
+    return s.len <= 5 && chopin__parse_u64(s, &port) && port <= 65535;
+}
+
+/* As proxies write it into X-Forwarded-For: an address, "192.0.2.1:80", "[2001:db8::1]" or "[2001:db8::1]:80". */
+static bool chopin__guard_parse_address(chopin_str s, chopin__address *out) {
+    if (s.len && s.ptr[0] == '[') {
+        chopin_str port = chopin__str(s.ptr + 1, s.len - 1), host = chopin__cut(&port, ']');
+        bool closed = s.len > host.len + 1, colon = port.len && port.ptr[0] == ':';
+        if (!closed || !memchr(host.ptr, ':', host.len)) return false;
+        if (port.len && !(colon && chopin__guard_is_port(chopin__str(port.ptr + 1, port.len - 1)))) return false;
+        return chopin__guard_parse_ip(host, out);
+    }
+    chopin_str port = s, host = chopin__cut(&port, ':');
+    bool one_colon = host.len < s.len && (port.len == 0 || !memchr(port.ptr, ':', port.len));
+    if (!one_colon) return chopin__guard_parse_ip(s, out);
+    return chopin__guard_is_port(port) && chopin__guard_parse_ip(host, out);
+}
+
+/* Gives the length; `out` ends with a NUL. */
+static size_t chopin__guard_format_address(char out[46], const chopin__address *address) {
+    if (address->family == 0) memcpy(out, "unix", 5);
+    else inet_ntop(address->family == 4 ? AF_INET : AF_INET6, address->bytes, out, 46);
+    return strlen(out);
+}
+
+/* ---- networks: chopin_options.trusted_proxies ---- */
+
+typedef struct chopin__network {
+    chopin__address base;
+    unsigned        bits;               // how many leading bits of it count
+} chopin__network;
+
+typedef struct chopin__networks {
+    chopin__network *list;
+    size_t           count, room;
+} chopin__networks;
+
+/* "10.0.0.0/8", "::1", or "unix" for the other ends of unix sockets. */
+static bool chopin__guard_parse_network(chopin_str s, chopin__network *out) {
+    chopin_str bits = s, host = chopin__cut(&bits, '/');
+    uint64_t   count = 0;
+    *out = (chopin__network){ .bits = 0 };
+    if (chopin__equal(s, CHOPIN_STR("unix"))) return true;
+    if (!chopin__guard_parse_ip(host, &out->base)) return false;
+    unsigned most = out->base.family == 4 ? 32 : 128;
+    unsigned mapped = out->base.family == 4 && memchr(host.ptr, ':', host.len) ? 96 : 0;        // "::ffff:10.0.0.0/104" is "10.0.0.0/8"
+    out->bits = most;
+    if (host.len == s.len) return true;
+    if (bits.len > 3 || !chopin__parse_u64(bits, &count) || count > most + mapped || count < mapped) return false;
+    out->bits = (unsigned)count - mapped;
+    return true;
+}
+
+static void chopin__guard_networks_done(chopin__networks *n, chopin__heap *heap) {
+    chopin__release(heap, n->list, n->room * sizeof *n->list);
+    *n = (chopin__networks){ NULL, 0, 0 };
+}
+
+/* Parses a comma separated list, once, at start; NULL or "" is the empty list. INVALID: `why` says which entry; MEMORY. */
+static int chopin__guard_networks_init(chopin__networks *n, chopin__heap *heap, const char *text, char *why, size_t why_size) {
+    chopin_str rest = chopin__str_z(text);
+    *n = (chopin__networks){ NULL, 0, 1 };
+    for (size_t i = 0; i < rest.len; i++) n->room += rest.ptr[i] == ',';
+    if (rest.len == 0) return CHOPIN_OK;
+    n->list = chopin__alloc(heap, n->room * sizeof *n->list);
+    if (!n->list) return CHOPIN_MEMORY;
+    while (rest.len > 0) {
+        chopin_str entry = chopin__trim(chopin__cut(&rest, ','));
+        if (entry.len == 0) continue;
+        if (!chopin__guard_parse_network(entry, &n->list[n->count])) {
+            snprintf(why, why_size, "\"%.*s\" is no network (write addresses like \"10.0.0.0/8, ::1\")", (int)chopin__min(entry.len, 80), entry.ptr);
+            chopin__guard_networks_done(n, heap);
+            return CHOPIN_INVALID;
+        }
+        n->count++;
+    }
+    return CHOPIN_OK;
+}
+
+static bool chopin__guard_network_has(const chopin__network *n, const chopin__address *a) {
+    size_t   whole = n->bits / 8;
+    unsigned rest  = n->bits % 8;
+    if (n->base.family != a->family || memcmp(n->base.bytes, a->bytes, whole) != 0) return false;
+    return rest == 0 || ((n->base.bytes[whole] ^ a->bytes[whole]) >> (8 - rest)) == 0;
+}
+
+static bool chopin__guard_contains(const chopin__networks *n, const chopin__address *a) {
+    for (size_t i = 0; i < n->count; i++) {
+        if (chopin__guard_network_has(&n->list[i], a)) return true;
+    }
+    return false;
+}
+
+/* ---- the client behind proxies ---- */
+
+/* Cuts off the last element of a comma separated list. */
+static chopin_str chopin__guard_cut_last(chopin_str *rest) {
+    size_t at = rest->len;
+    while (at > 0 && rest->ptr[at - 1] != ',') at--;
+    chopin_str last = chopin__str(rest->ptr + at, rest->len - at);
+    rest->len = at ? at - 1 : 0;
+    return chopin__trim(last);
+}
+
+/* Walks one X-Forwarded-For line from the right. Each proxy appends the address it was called from, so an entry is worth what the hop
+ * to the right of it is worth: `*client` is the last hop known for certain, and the walk goes on only while that is a trusted proxy.
+ * True: this line is used up and its first hop is trusted, too, so go on with the line above it. */
+static bool chopin__guard_client_step(const chopin__networks *trusted, chopin_str line, chopin__address *client) {
+    while (line.len > 0) {
+        if (!chopin__guard_contains(trusted, client)) return false;
+        if (!chopin__guard_parse_address(chopin__guard_cut_last(&line), client)) return false;
+    }
+    return chopin__guard_contains(trusted, client);
+}
+
+/* The client's address: `lines` are the X-Forwarded-For lines in the order they came, which is one long list (RFC 9110 5.3). */
+static chopin__address chopin__guard_client(const chopin__networks *trusted, chopin__address peer, const chopin_str *lines, size_t count) {
+    while (count > 0 && chopin__guard_client_step(trusted, lines[count - 1], &peer)) count--;
+    return peer;
+}
+
+/* ---- limiter: token buckets in a table of fixed size, sets of four ---- */
+
+typedef struct chopin__guard_bucket {
+    uint64_t key;                       // seeded hash of the address; 0: never used
+    int64_t  last_ms;                   // when `tokens` was right
+    double   tokens;
+} chopin__guard_bucket;
+
+typedef struct chopin__guard_limiter {  // one per worker and chopin_limit()
+    chopin__guard_bucket *buckets;
+    size_t   clients;                   // how many, a power of two, at least 4
+    double   per_ms, burst;
+    uint64_t seed;
+} chopin__guard_limiter;
+
+/* Defaults resolved; false for what is no number of tokens. NaN fails each comparison. */
+static bool chopin__guard_limit_resolve(const chopin_limit_options *options, chopin_limit_options *out) {
+    *out = options ? *options : (chopin_limit_options){ .per_second = 0 };
+    if (!(out->per_second >= 0 && out->per_second <= 1e9) || !(out->burst >= 0 && out->burst <= 1e9)) return false;
+    if (out->clients > (size_t)1 << 24) return false;
+    if (out->per_second == 0) out->per_second = 10;
+    if (out->burst == 0)      out->burst = 2 * out->per_second;
+    if (out->burst < 1)       out->burst = 1;               // a bucket that never holds a whole token would let nobody in
+    if (out->clients == 0)    out->clients = 4096;
+    size_t power = 4;
+    while (power < out->clients) power *= 2;
+    out->clients = power;
+    return true;
+}
+
+/* OK, INVALID or MEMORY. */
+static int chopin__guard_limiter_init(chopin__guard_limiter *l, chopin__heap *heap, const chopin_limit_options *options, uint64_t seed) {
+    chopin_limit_options o;
+    if (!chopin__guard_limit_resolve(options, &o)) return CHOPIN_INVALID;
+    *l = (chopin__guard_limiter){ .clients = o.clients, .per_ms = o.per_second / 1000, .burst = o.burst, .seed = seed };
+    l->buckets = chopin__alloc_zero(heap, o.clients * sizeof *l->buckets);
+    return l->buckets ? CHOPIN_OK : CHOPIN_MEMORY;
+}
+
+static void chopin__guard_limiter_done(chopin__guard_limiter *l, chopin__heap *heap) {
+    chopin__release(heap, l->buckets, l->clients * sizeof *l->buckets);
+    l->buckets = NULL;
+}
+
+/* The client's bucket; else the unused or stalest one of its set is made his, full. An IPv6 subscriber has 2^64 addresses to
+ * choose from, so there the network is the client. */
+static chopin__guard_bucket *chopin__guard_bucket_of(chopin__guard_limiter *l, const chopin__address *a, int64_t now_ms) {
+    uint8_t  id[17] = { a->family };
+    memcpy(id + 1, a->bytes, a->family == 6 ? 8 : 4);
+    uint64_t key = chopin__hash(l->seed, id, sizeof id) | 1;
+    chopin__guard_bucket *set = l->buckets + ((size_t)(key >> 8) & (l->clients / 4 - 1)) * 4, *oldest = set;
+    for (int i = 0; i < 4; i++) {
+        if (set[i].key == key) return &set[i];
+        if (oldest->key && (!set[i].key || set[i].last_ms < oldest->last_ms)) oldest = &set[i];
+    }
+    *oldest = (chopin__guard_bucket){ .key = key, .last_ms = now_ms, .tokens = l->burst };
+    return oldest;
+}
+
+/* Takes a token: 0, or in how many milliseconds there will be one. `now_ms` is a monotonic clock. */
+static int64_t chopin__guard_take(chopin__guard_limiter *l, const chopin__address *a, int64_t now_ms) {
+    chopin__guard_bucket *bucket = chopin__guard_bucket_of(l, a, now_ms);
+    if (now_ms > bucket->last_ms) {
+        bucket->tokens += (double)(now_ms - bucket->last_ms) * l->per_ms;
+        bucket->last_ms = now_ms;
+    }
+    if (bucket->tokens > l->burst) bucket->tokens = l->burst;
+    if (bucket->tokens >= 1) {
+        bucket->tokens -= 1;
+        return 0;
+    }
+    double wait_ms = (1 - bucket->tokens) / l->per_ms;
+    return wait_ms < 1e9 ? (int64_t)wait_ms + 1 : 1000000000;      // rounded up: asking again then must succeed
+}
+
+/* ---- origins ---- */
+
+/* Exactly as browsers write it (RFC 6454 6.2), or a list that holds "*". */
+static bool chopin__guard_origin_listed(const char *origins, chopin_str origin) {
+    chopin_str rest = chopin__str_z(origins);
+    while (origin.len > 0 && rest.len > 0) {
+        chopin_str entry = chopin__trim(chopin__cut(&rest, ','));
+        if (chopin__equal(entry, origin) || chopin__equal(entry, CHOPIN_STR("*"))) return true;
+    }
+    return false;
+}
+
+/* What follows "http://" or "https://"; absent for anything else, "null" included. */
+static chopin_str chopin__guard_authority(chopin_str origin) {
+    for (size_t scheme = 7; scheme <= 8 && scheme < origin.len; scheme++) {
+        chopin_str head = chopin__str(origin.ptr, scheme);
+        if (chopin__equal_nocase(head, scheme == 7 ? CHOPIN_STR("http://") : CHOPIN_STR("https://"))) {
+            return chopin__str(origin.ptr + scheme, origin.len - scheme);
+        }
+    }
+    return chopin__absent();
+}
+
+static chopin_str chopin__guard_without(chopin_str host, chopin_str port) {
+    bool ends = host.len > port.len && chopin__equal(chopin__str(host.ptr + host.len - port.len, port.len), port);
+    return ends ? chopin__str(host.ptr, host.len - port.len) : host;
+}
+
+/* Does the Origin name the host that was asked? The scheme is not compared: behind a proxy that ends TLS we do not know ours. For
+ * the same reason the default port of the origin's scheme may stand in either or be left out. */
+static bool chopin__guard_same_origin(chopin_str origin, chopin_str host) {
+    chopin_str authority = chopin__guard_authority(origin);
+    if (authority.len == 0 || host.len == 0) return false;
+    chopin_str port = chopin__lower(origin.ptr[4]) == 's' ? CHOPIN_STR(":443") : CHOPIN_STR(":80");
+    return chopin__equal_nocase(chopin__guard_without(authority, port), chopin__guard_without(host, port));
+}
+
+/* Methods that are meant to change nothing (RFC 9110 9.2.1). */
+static bool chopin__guard_is_safe(chopin_str method) {
+    return chopin__equal(method, CHOPIN_STR("GET")) || chopin__equal(method, CHOPIN_STR("HEAD"))
+        || chopin__equal(method, CHOPIN_STR("OPTIONS")) || chopin__equal(method, CHOPIN_STR("TRACE"));
+}
+
+/* Must this request be refused as sent by a page of another site? Sec-Fetch-Site decides where there is one: pages can neither set
+ * nor remove it. "same-site" is refused, too: a neighbouring subdomain may be anybody's. Older browsers send Origin alone, other programs neither:
+ * those carry no cookies that a page could abuse. "null" (sandboxed frames, local files) may stand for any page, whatever is listed. */
+static bool chopin__guard_cross_site(chopin_str method, chopin_str sec_fetch_site, chopin_str origin, chopin_str host, const char *origins) {
+    if (chopin__guard_is_safe(method)) return false;
+    if (chopin__equal(origin, CHOPIN_STR("null"))) {
+        return !chopin__equal(sec_fetch_site, CHOPIN_STR("same-origin"));       // Referrer-Policy: no-referrer makes ours "null"
+    }
+    if (chopin__guard_origin_listed(origins, origin)) return false;
+    if (sec_fetch_site.ptr) {
+        return !chopin__equal(sec_fetch_site, CHOPIN_STR("same-origin")) && !chopin__equal(sec_fetch_site, CHOPIN_STR("none"));
+    }
+    return origin.ptr && !chopin__guard_same_origin(origin, host);
+}
+
+/* ---- CORS (https://fetch.spec.whatwg.org/#http-cors-protocol) ---- */
+
+typedef struct chopin__guard_cors_reply {
+    bool       preflight;               // answer 204 with these headers, no handler runs
+    bool       vary;                    // Vary: Origin, also when the request had none: caches must not mix the replies
+    bool       credentials;             // Access-Control-Allow-Credentials: true
+    chopin_str origin;                  // ...-Allow-Origin; absent: send none of the headers here
+    chopin_str methods, headers;        // ...-Allow-Methods and ...-Allow-Headers of a preflight; absent: leave out
+    chopin_str expose;                  // ...-Expose-Headers of other replies; absent: leave out
+    int        max_age_s;               // ...-Max-Age of a preflight
+} chopin__guard_cors_reply;
+
+/* scheme "://" host [":" port]. "https://a.test/" would never match: browsers send no slash at the end. */
+static bool chopin__guard_is_origin(chopin_str s) {
+    chopin_str rest = s, scheme = chopin__cut(&rest, ':');
+    bool slashes = rest.len > 2 && memcmp(rest.ptr, "//", 2) == 0;
+    return slashes && chopin__is_token(scheme) && !memchr(rest.ptr + 2, '/', rest.len - 2);
+}
+
+static bool chopin__guard_are_origins(const char *origins) {
+    chopin_str rest = chopin__str_z(origins);
+    if (rest.len == 0) return false;
+    while (rest.len > 0) {
+        chopin_str entry = chopin__trim(chopin__cut(&rest, ','));
+        if (!chopin__equal(entry, CHOPIN_STR("*")) && !chopin__guard_is_origin(entry)) return false;
+    }
+    return true;
+}
+
+/* OK or INVALID, at start. "*" with credentials would open every user's session to every page. */
+static int chopin__guard_cors_check(const chopin_cors_options *o) {
+    const char *values[] = { o->methods, o->headers, o->expose };
+    for (size_t i = 0; i < CHOPIN__COUNT(values); i++) {
+        if (values[i] && !chopin__is_field_value(chopin__str_z(values[i]))) return CHOPIN_INVALID;
+    }
+    bool star = chopin__body_list_has(chopin__str_z(o->origins), CHOPIN_STR("*"));
+    if (!chopin__guard_are_origins(o->origins) || (star && o->credentials) || o->max_age_s < 0) return CHOPIN_INVALID;
+    return CHOPIN_OK;
+}
+
+/* What to say to this request. `asked_method` and `asked_headers` are its Access-Control-Request-... headers. Views of the options
+ * and of the request. */
+static chopin__guard_cors_reply chopin__guard_cors(const chopin_cors_options *o, chopin_str method, chopin_str origin,
+                                                   chopin_str asked_method, chopin_str asked_headers) {
+    bool star = chopin__body_list_has(chopin__str_z(o->origins), CHOPIN_STR("*"));
+    chopin__guard_cors_reply reply = { .vary = !star };
+    reply.preflight = origin.ptr && asked_method.ptr && chopin__equal(method, CHOPIN_STR("OPTIONS"));
+    if (!chopin__guard_origin_listed(o->origins, origin)) return reply;
+    reply.origin      = star ? CHOPIN_STR("*") : origin;
+    reply.credentials = o->credentials;
+    if (reply.preflight) {
+        reply.methods   = o->methods ? chopin__str_z(o->methods) : CHOPIN_STR("GET, HEAD, POST, PUT, PATCH, DELETE");
+        reply.headers   = o->headers ? chopin__str_z(o->headers) : asked_headers;
+        reply.max_age_s = o->max_age_s ? o->max_age_s : 600;
+    } else {
+        reply.expose = chopin__str_z(o->expose);
+    }
+    return reply;
+}
+
+
+/* ==========================================================================================================
+   >>router   path patterns, one radix tree per method, and what 404, 405, 501, Allow and the slash redirect need
+   A pattern is a path whose segments may be `:name`, `:name<type>` or, last, `*name`. Static text shares prefixes;
+   the other alternatives of a segment hang on the node that ends with the '/' before it, best first: uuid, u64,
+   i64, f64, any text, rest. Looking up walks down, and back up to the next alternative when it comes to nothing.
+
+   Why that is never slow: static text ends at '/' or goes on, a parameter ends at the next '/', so from a given
+   place in the path each edge of the tree leads to exactly one other place. Hence a node, which has one parent, is
+   entered at most once per lookup, always behind the same '/': the work is bounded by the patterns times the path,
+   whatever both look like. For the same reason nothing must be remembered on the way down: the place to go back
+   to is found by counting slashes. So there is no stack, no recursion and no allocation, and no limit to set.
+
+   Names belong to routes, not to nodes: `/users/:id/a` and `/users/:user/b` share their nodes.
+   Calls: bytes, memory, body (for the one definition of what reads as a number).
+   ========================================================================================================== */
+
+#ifndef CHOPIN__ROUTER_STEP
+#define CHOPIN__ROUTER_STEP(bytes) ((void)0)    // tests count what a lookup costs
+#endif
+
+typedef struct chopin__capture { uint32_t at, len; } chopin__capture;     // part of the raw path
+
+typedef struct chopin__route {          // the caller's; lives as long as the router
+    chopin_str  method, pattern;        // as registered; their bytes live as long as the route
+    chopin_str *params;                 // names in order of appearance, views of `pattern`; the router's memory
+    uint32_t    param_count;
+    const char *name, *file;            // for messages
+    int         line;
+    chopin_handler handler;
+    void       *detail;
+} chopin__route;
+
+/* In order of preference: of two nodes beside each other, the smaller kind is tried first. */
+typedef enum chopin__kind {
+    CHOPIN__STATIC, CHOPIN__UUID, CHOPIN__U64, CHOPIN__I64, CHOPIN__F64, CHOPIN__ANY, CHOPIN__REST
+} chopin__kind;
+
+typedef struct chopin__node {
+    struct chopin__node  *parent;       // NULL: the root, whose text is "/"
+    struct chopin__node **children;     // static ones, found by their first byte ...
+    unsigned char        *firsts;       // ... here; the same block of memory
+    struct chopin__node  *wild;         // the other children, best first; only where text ends with '/'
+    struct chopin__node  *next;         // wild ones: the next worse
+    chopin__route        *route;        // ends here, or NULL
+    uint32_t child_count;
+    uint32_t len;                       // of text; 0 for wild nodes
+    uint32_t capacity;                  // of text, as allocated
+    uint32_t slashes, params;           // from the root to the end of this node
+    uint8_t  kind;
+    char     text[];
+} chopin__node;
+
+typedef struct chopin__tree {
+    chopin_str    method;               // extension methods: a copy
+    chopin__node *root;                 // NULL: never had a route
+    size_t        routes;
+} chopin__tree;
+
+typedef struct chopin__router {
+    chopin__heap *heap;
+    chopin__tree *trees;                // the nine classic methods in fixed order, then extensions by name
+    size_t        tree_count;           // 0 before the first route
+    uint32_t      max_params;           // spans that chopin__router_find() may write
+} chopin__router;
+
+typedef enum chopin__found {
+    CHOPIN__FOUND,
+    CHOPIN__NO_PATH,                    // 404
+    CHOPIN__NO_METHOD,                  // 405: another method has this path
+    CHOPIN__UNKNOWN_METHOD              // 501: no route has this method. Never for GET, HEAD (RFC 9110 9.1) and OPTIONS
+} chopin__found;
+
+/* ---- reading patterns ---- */
+
+/* `text`: the bytes of a static part, the name of any other. */
+typedef struct chopin__part { chopin__kind kind; chopin_str text; } chopin__part;
+
+static bool chopin__router_is_wild(chopin_str s) { return s.len > 0 && (s.ptr[0] == ':' || s.ptr[0] == '*'); }
+
+/* Static text reaches to the end of the pattern or through the '/' before a parameter. */
+static chopin_str chopin__router_cut_static(chopin_str *rest) {
+    size_t n = 1;
+    while (n < rest->len && !(rest->ptr[n - 1] == '/' && (rest->ptr[n] == ':' || rest->ptr[n] == '*'))) n++;
+    chopin_str text = chopin__str(rest->ptr, n);
+    *rest = chopin__str(rest->ptr + n, rest->len - n);
+    return text;
+}
+
+/* What a request path cannot hold is refused, and so are ':' and '*' inside a segment: what they should mean there would have
+ * to be guessed. Everything else stands for itself; '%' too, patterns are not percent-coded. */
+static bool chopin__router_static_ok(chopin_str s) {
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char ch = (unsigned char)s.ptr[i];
+        if (ch <= ' ' || ch == 0x7f || ch == '?' || ch == '#' || ch == ':' || ch == '*') return false;
+    }
+    return true;
+}
+
+static bool chopin__router_is_name_char(char ch) {
+    return (ch >= '0' && ch <= '9') || (chopin__lower(ch) >= 'a' && chopin__lower(ch) <= 'z') || ch == '_' || ch == '-';
+}
+
+/* Not whatever stands before the next '/', so that "/:name.json" is an error and not a parameter with an odd name. */
+static chopin_str chopin__router_cut_name(chopin_str *rest) {
+    size_t n = 0;
+    while (n < rest->len && chopin__router_is_name_char(rest->ptr[n])) n++;
+    chopin_str name = chopin__str(rest->ptr, n);
+    *rest = chopin__str(rest->ptr + n, rest->len - n);
+    return name;
+}
+
+/* "<u64>", or nothing for any text. */
+static bool chopin__router_cut_type(chopin_str *rest, chopin__kind *kind) {
+    static const char types[][7] = { "<uuid>", "<u64>", "<i64>", "<f64>" };
+    *kind = CHOPIN__ANY;
+    if (rest->len == 0 || rest->ptr[0] != '<') return true;
+    for (size_t i = 0; i < CHOPIN__COUNT(types); i++) {
+        chopin_str type = chopin__str_z(types[i]);
+        if (!chopin__starts(*rest, type)) continue;
+        *rest = chopin__str(rest->ptr + type.len, rest->len - type.len);
+        *kind = (chopin__kind)(CHOPIN__UUID + i);
+        return true;
+    }
+    return false;
+}
+
+/* The next part of a pattern without its leading '/'; false when it is malformed. Not at the end. */
+static bool chopin__router_cut_part(chopin_str *rest, chopin__part *part) {
+    if (!chopin__router_is_wild(*rest)) {
+        *part = (chopin__part){ CHOPIN__STATIC, chopin__router_cut_static(rest) };
+        return chopin__router_static_ok(part->text);
+    }
+    bool all = rest->ptr[0] == '*';
+    *rest = chopin__str(rest->ptr + 1, rest->len - 1);
+    part->kind = CHOPIN__REST;
+    part->text = chopin__router_cut_name(rest);
+    if (part->text.len == 0) return false;
+    if (all) return rest->len == 0;
+    return chopin__router_cut_type(rest, &part->kind) && (rest->len == 0 || rest->ptr[0] == '/');
+}
+
+static chopin_str chopin__router_after_slash(chopin_str s) { return chopin__str(s.ptr + 1, s.len - 1); }
+
+static bool chopin__router_has_param(const chopin__route *route, chopin_str name) {
+    for (uint32_t i = 0; i < route->param_count; i++) {
+        if (chopin__equal(route->params[i], name)) return true;
+    }
+    return false;
+}
+
+static void chopin__router_free_params(chopin__router *r, chopin__route *route) {
+    chopin__release(r->heap, route->params, route->param_count * sizeof *route->params);
+    route->params = NULL;
+    route->param_count = 0;
+}
+
+/* How many names the pattern has; -1: it is malformed. */
+static int64_t chopin__router_count_params(chopin_str pattern) {
+    int64_t       count = 0;
+    chopin__part part;
+    if (pattern.len == 0 || pattern.len > INT32_MAX || pattern.ptr[0] != '/') return -1;
+    for (chopin_str rest = chopin__router_after_slash(pattern); rest.len > 0; ) {
+        if (!chopin__router_cut_part(&rest, &part)) return -1;
+        if (part.kind != CHOPIN__STATIC) count++;
+    }
+    return count;
+}
+
+/* Fills route->params. CHOPIN_INVALID: the pattern is malformed or has a name twice; CHOPIN_MEMORY. */
+static int chopin__router_read_params(chopin__router *r, chopin__route *route) {
+    int64_t    count = chopin__router_count_params(route->pattern);
+    chopin_str *names = NULL;
+    route->params = NULL;
+    route->param_count = 0;
+    if (count < 0) return CHOPIN_INVALID;
+    if (count > 0 && !(names = chopin__alloc(r->heap, (size_t)count * sizeof *names))) return CHOPIN_MEMORY;
+    route->params = names;
+    bool twice = false;
+    for (chopin_str rest = chopin__router_after_slash(route->pattern); rest.len > 0; ) {
+        chopin__part part;
+        chopin__router_cut_part(&rest, &part);
+        if (part.kind == CHOPIN__STATIC) continue;
+        twice = twice || chopin__router_has_param(route, part.text);
+        names[route->param_count++] = part.text;
+    }
+    if (twice) chopin__router_free_params(r, route);
+    return twice ? CHOPIN_INVALID : CHOPIN_OK;
+}
+
+/* ---- growing a tree. A failed allocation leaves nodes without a route behind: they match nothing and go with the tree. ---- */
+
+static uint32_t chopin__router_slashes(const char *text, size_t len) {
+    uint32_t count = 0;
+    for (size_t i = 0; i < len; i++) count += text[i] == '/';
+    return count;
+}
+
+/* Copies the text: patterns may go away when adding them has failed. */
+static chopin__node *chopin__node_new(chopin__heap *heap, chopin__node *parent, chopin__kind kind, chopin_str text) {
+    chopin__node *node = chopin__alloc_zero(heap, sizeof *node + text.len);
+    if (!node) return NULL;
+    node->parent = parent;
+    node->kind = (uint8_t)kind;
+    node->len = node->capacity = (uint32_t)text.len;
+    if (text.len) memcpy(node->text, text.ptr, text.len);
+    node->slashes = (parent ? parent->slashes : 0) + chopin__router_slashes(text.ptr, text.len);
+    node->params = (parent ? parent->params : 0) + (kind != CHOPIN__STATIC);
+    return node;
+}
+
+static void chopin__node_free(chopin__heap *heap, chopin__node *node) {
+    chopin__release(heap, node, sizeof *node + node->capacity);
+}
+
+static size_t chopin__node_children_size(size_t count) { return count * (sizeof(chopin__node *) + 1); }
+
+static bool chopin__node_adopt(chopin__heap *heap, chopin__node *node, chopin__node *child) {
+    size_t         count = node->child_count;
+    chopin__node **children = chopin__alloc(heap, chopin__node_children_size(count + 1));
+    if (!children) return false;
+    unsigned char *firsts = (unsigned char *)(children + count + 1);
+    if (count) {
+        memcpy(children, node->children, count * sizeof *children);
+        memcpy(firsts, node->firsts, count);
+    }
+    children[count] = child;
+    firsts[count] = (unsigned char)child->text[0];
+    chopin__release(heap, node->children, chopin__node_children_size(count));
+    node->children = children;
+    node->firsts = firsts;
+    node->child_count++;
+    return true;
+}
+
+/* Cuts the text of `lower` in two: a new node takes its place and the first `at` bytes, `lower` keeps the rest below it. */
+static chopin__node *chopin__node_split(chopin__heap *heap, chopin__node **place, size_t at) {
+    chopin__node *lower = *place;
+    chopin__node *upper = chopin__node_new(heap, lower->parent, CHOPIN__STATIC, chopin__str(lower->text, at));
+    if (!upper) return NULL;
+    uint32_t len = lower->len - (uint32_t)at;
+    memmove(lower->text, lower->text + at, len);        // first, because adopt looks at the first byte
+    if (!chopin__node_adopt(heap, upper, lower)) {
+        memmove(lower->text + at, lower->text, len);
+        memcpy(lower->text, upper->text, at);
+        chopin__node_free(heap, upper);
+        return NULL;
+    }
+    lower->len = len;
+    lower->parent = upper;
+    *place = upper;
+    return upper;
+}
+
+/* The node where `text` ends when it is followed from `node`; what is missing is made. */
+static chopin__node *chopin__node_add_static(chopin__heap *heap, chopin__node *node, chopin_str text) {
+    while (text.len > 0) {
+        const unsigned char *at = node->child_count ? memchr(node->firsts, (unsigned char)text.ptr[0], node->child_count) : NULL;
+        if (!at) {
+            chopin__node *child = chopin__node_new(heap, node, CHOPIN__STATIC, text);
+            if (!child || chopin__node_adopt(heap, node, child)) return child;
+            chopin__node_free(heap, child);
+            return NULL;
+        }
+        chopin__node **place = &node->children[at - node->firsts];
+        size_t same = 1, most = chopin__min((*place)->len, text.len);
+        while (same < most && (*place)->text[same] == text.ptr[same]) same++;
+        node = same < (*place)->len ? chopin__node_split(heap, place, same) : *place;
+        if (!node) return NULL;
+        text = chopin__str(text.ptr + same, text.len - same);
+    }
+    return node;
+}
+
+static chopin__node *chopin__node_add_wild(chopin__heap *heap, chopin__node *node, chopin__kind kind) {
+    chopin__node **place = &node->wild;
+    while (*place && (*place)->kind < kind) place = &(*place)->next;
+    if (*place && (*place)->kind == kind) return *place;
+    chopin__node *child = chopin__node_new(heap, node, kind, chopin__str("", 0));
+    if (!child) return NULL;
+    child->next = *place;
+    *place = child;
+    return child;
+}
+
+/* Where a pattern ends, made as needed; the pattern is well-formed. NULL: out of memory. */
+static chopin__node *chopin__tree_leaf(chopin__heap *heap, chopin__tree *tree, chopin_str pattern) {
+    if (!tree->root) tree->root = chopin__node_new(heap, NULL, CHOPIN__STATIC, CHOPIN_STR("/"));
+    chopin__node *node = tree->root;
+    for (chopin_str rest = chopin__router_after_slash(pattern); rest.len > 0 && node; ) {
+        chopin__part part;
+        chopin__router_cut_part(&rest, &part);
+        node = part.kind == CHOPIN__STATIC ? chopin__node_add_static(heap, node, part.text)
+                                            : chopin__node_add_wild(heap, node, part.kind);
+    }
+    return node;
+}
+
+/* Children first, without recursion: all children are strung on the wild list, then freed from it. */
+static void chopin__tree_free(chopin__router *r, chopin__node *node) {
+    while (node) {
+        size_t count = node->child_count;
+        while (node->child_count > 0) {
+            chopin__node *child = node->children[--node->child_count];
+            child->next = node->wild;
+            node->wild = child;
+        }
+        chopin__release(r->heap, node->children, chopin__node_children_size(count));
+        node->children = NULL;
+        chopin__node *down = node->wild, *up = node->parent;
+        if (down) { node->wild = down->next; node = down; continue; }
+        if (node->route) chopin__router_free_params(r, node->route);
+        chopin__node_free(r->heap, node);
+        node = up;
+    }
+}
+
+/* ---- methods ---- */
+
+/* Their order is also that of Allow. */
+static const char chopin__router_classics[][8] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT" };
+enum { CHOPIN__GET = 0, CHOPIN__HEAD = 1, CHOPIN__OPTIONS = 6, CHOPIN__CLASSICS = 9 };
+
+/* The place of a classic method, CHOPIN__CLASSICS for any other. Comparing with a constant length takes two or three instructions. */
+static inline size_t chopin__router_classic(chopin_str method) {
+    const char *m = method.ptr;
+    switch (method.len) {
+    case 3:  return memcmp(m, "GET", 3) == 0 ? CHOPIN__GET : memcmp(m, "PUT", 3) == 0 ? 3 : CHOPIN__CLASSICS;
+    case 4:  return memcmp(m, "POST", 4) == 0 ? 2 : memcmp(m, "HEAD", 4) == 0 ? CHOPIN__HEAD : CHOPIN__CLASSICS;
+    case 5:  return memcmp(m, "PATCH", 5) == 0 ? 4 : memcmp(m, "TRACE", 5) == 0 ? 7 : CHOPIN__CLASSICS;
+    case 6:  return memcmp(m, "DELETE", 6) == 0 ? 5 : CHOPIN__CLASSICS;
+    case 7:  return memcmp(m, "OPTIONS", 7) == 0 ? CHOPIN__OPTIONS : memcmp(m, "CONNECT", 7) == 0 ? 8 : CHOPIN__CLASSICS;
+    default: return CHOPIN__CLASSICS;
+    }
+}
+
+/* NULL when there is none. */
+static inline chopin__tree *chopin__router_tree(const chopin__router *r, chopin_str method) {
+    bool   get = method.len == 3 && memcmp(method.ptr, "GET", 3) == 0;      // most requests
+    size_t at = CHOPIN__LIKELY(get) ? CHOPIN__GET : chopin__router_classic(method);
+    if (CHOPIN__LIKELY(at < CHOPIN__CLASSICS)) return at < r->tree_count ? &r->trees[at] : NULL;
+    for (; at < r->tree_count; at++) {
+        if (chopin__equal(r->trees[at].method, method)) return &r->trees[at];
+    }
+    return NULL;
+}
+
+static bool chopin__router_add_classics(chopin__router *r) {
+    size_t count = CHOPIN__CLASSICS;
+    r->trees = chopin__alloc_zero(r->heap, count * sizeof *r->trees);
+    if (!r->trees) return false;
+    for (size_t i = 0; i < count; i++) r->trees[i].method = chopin__str_z(chopin__router_classics[i]);
+    r->tree_count = count;
+    return true;
+}
+
+/* Sorted by name, so that Allow does not depend on the order of registration. */
+static chopin__tree *chopin__router_add_extension(chopin__router *r, chopin_str method) {
+    char *name = chopin__copy_z(r->heap, method);
+    if (!name) return NULL;
+    size_t        size = r->tree_count * sizeof *r->trees;
+    chopin__tree *trees = chopin__realloc(r->heap, r->trees, size, size + sizeof *trees);
+    if (!trees) { chopin__release(r->heap, name, method.len + 1); return NULL; }
+    size_t at = r->tree_count++;
+    r->trees = trees;
+    for (; at > CHOPIN__CLASSICS && strcmp(trees[at - 1].method.ptr, name) > 0; at--) trees[at] = trees[at - 1];
+    trees[at] = (chopin__tree){ .method = { name, method.len } };
+    return &trees[at];
+}
+
+static chopin__tree *chopin__router_make_tree(chopin__router *r, chopin_str method) {
+    if (r->tree_count == 0 && !chopin__router_add_classics(r)) return NULL;
+    chopin__tree *tree = chopin__router_tree(r, method);
+    return tree ? tree : chopin__router_add_extension(r, method);
+}
+
+/* ---- building ---- */
+
+static void chopin__router_init(chopin__router *r, chopin__heap *heap) { *r = (chopin__router){ .heap = heap }; }
+
+/* Frees the trees, and `params` of all routes in them: before the routes themselves. */
+static void chopin__router_done(chopin__router *r) {
+    for (size_t i = 0; i < r->tree_count; i++) {
+        chopin__tree *tree = &r->trees[i];
+        chopin__tree_free(r, tree->root);
+        if (i >= CHOPIN__CLASSICS) chopin__release(r->heap, (char *)(uintptr_t)tree->method.ptr, tree->method.len + 1);
+    }
+    chopin__release(r->heap, r->trees, r->tree_count * sizeof *r->trees);
+    chopin__router_init(r, r->heap);
+}
+
+/* Adds a route: method and pattern are set, params are filled in; the route stays the caller's and must outlive the router.
+ * CHOPIN_INVALID: no token, or a malformed pattern. CHOPIN_CONFLICT: `*other` has the same method and, up to the names of
+ * parameters, the same pattern. CHOPIN_MEMORY. After a failure lookups find what they found before and the route may go away. */
+static int chopin__router_add(chopin__router *r, chopin__route *route, chopin__route **other) {
+    *other = NULL;
+    if (!chopin__is_token(route->method)) return CHOPIN_INVALID;
+    int rc = chopin__router_read_params(r, route);
+    if (rc < 0) return rc;
+    chopin__tree *tree = chopin__router_make_tree(r, route->method);
+    chopin__node *leaf = tree ? chopin__tree_leaf(r->heap, tree, route->pattern) : NULL;
+    if (!leaf || leaf->route) {
+        chopin__router_free_params(r, route);
+        if (leaf) *other = leaf->route;
+        return leaf ? CHOPIN_CONFLICT : CHOPIN_MEMORY;
+    }
+    leaf->route = route;
+    tree->routes++;
+    if (route->param_count > r->max_params) r->max_params = route->param_count;
+    return CHOPIN_OK;
+}
+
+/* ---- looking up. `percent`: the path holds escapes, all of them well-formed (chopin__percent_ok). An escape stands for its byte,
+   except that %2F is never a '/': neither the one of a pattern nor the end of a parameter. ---- */
+
+static bool chopin__router_is_uuid(chopin_str s) {
+    for (size_t i = 0; i < s.len; i++) {
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        if (dash ? s.ptr[i] != '-' : chopin__hex_value(s.ptr[i]) < 0) return false;
+    }
+    return s.len == 36;
+}
+
+/* Does the text of a typed parameter fit? Longer than 128 bytes nothing does, so that decoding it needs no memory. */
+static CHOPIN__NOINLINE bool chopin__router_fits(unsigned kind, chopin_str raw, bool percent) {
+    char     decoded[3 * 128];
+    uint64_t u64;
+    int64_t  i64;
+    double   f64;
+    if (raw.len > sizeof decoded) return false;
+    if (percent) raw = chopin__str(decoded, chopin__percent_decode(decoded, raw, false));
+    if (raw.len > 128) return false;
+    switch (kind) {
+    case CHOPIN__UUID: return chopin__router_is_uuid(raw);
+    case CHOPIN__U64:  return chopin__parse_u64(raw, &u64);
+    case CHOPIN__I64:  return chopin__parse_i64(raw, &i64);
+    case CHOPIN__F64:  return chopin__body_f64(raw, &f64);
+    default:           return true;
+    }
+}
+
+/* The byte at `*at`, which moves past it; an escaped '/' comes out as NUL, which no pattern has. */
+static inline char chopin__router_next(chopin_str path, size_t *at) {
+    char ch = path.ptr[(*at)++];
+    if (CHOPIN__LIKELY(ch != '%')) return ch;
+    ch = (char)(chopin__hex_value(path.ptr[*at]) << 4 | chopin__hex_value(path.ptr[*at + 1]));
+    *at += 2;
+    return ch == '/' ? '\0' : ch;
+}
+
+static inline chopin__node *chopin__node_child(const chopin__node *node, chopin_str path, size_t at, bool percent) {
+    unsigned char first = (unsigned char)(percent ? chopin__router_next(path, &at) : path.ptr[at]);
+    for (uint32_t i = 0; i < node->child_count; i++) {
+        if (node->firsts[i] == first) return node->children[i];
+    }
+    return NULL;
+}
+
+/* memcmp() == 0 without the call: node texts are a few words long. */
+static inline bool chopin__router_same(const char *a, const char *b, size_t len) {
+    uint64_t x, y;
+    for (; len >= sizeof x; a += sizeof x, b += sizeof x, len -= sizeof x) {
+        memcpy(&x, a, sizeof x);
+        memcpy(&y, b, sizeof y);
+        if (x != y) return false;
+    }
+    for (; len > 0; len--) {
+        if (*a++ != *b++) return false;
+    }
+    return true;
+}
+
+/* Where the text of a static node ends in the path, 0 when it is not there. Its first byte has been compared: it led to the node. */
+static inline size_t chopin__node_end(const chopin__node *node, chopin_str path, size_t at, bool percent) {
+    CHOPIN__ROUTER_STEP(node->len);
+    if (CHOPIN__LIKELY(!percent)) {
+        return path.len - at >= node->len && chopin__router_same(path.ptr + at + 1, node->text + 1, node->len - 1) ? at + node->len : 0;
+    }
+    for (uint32_t i = 0; i < node->len; i++) {
+        if (at == path.len || chopin__router_next(path, &at) != node->text[i]) return 0;
+    }
+    return at;
+}
+
+/* The same for a parameter, at the start of a segment; notes where it stands. */
+static size_t chopin__node_wild_end(const chopin__node *node, chopin_str path, size_t at, bool percent, chopin__capture *spans) {
+    size_t end = path.len;
+    if (node->kind != CHOPIN__REST) {
+        const char *slash = memchr(path.ptr + at, '/', path.len - at);
+        if (slash) end = (size_t)(slash - path.ptr);
+        CHOPIN__ROUTER_STEP(end - at);
+        if (end == at) return 0;
+        if (node->kind != CHOPIN__ANY && !chopin__router_fits(node->kind, chopin__str(path.ptr + at, end - at), percent)) return 0;
+    }
+    if (spans) spans[node->params - 1] = (chopin__capture){ (uint32_t)at, (uint32_t)(end - at) };
+    return end;
+}
+
+/* Behind the `count`th '/' before `at`. */
+static size_t chopin__router_rewind(chopin_str path, size_t at, uint32_t count) {
+    do {
+        CHOPIN__ROUTER_STEP(1);
+        if (path.ptr[--at] == '/') count--;
+    } while (count > 0);
+    return at + 1;
+}
+
+typedef struct chopin__place { const chopin__node *node; size_t at; } chopin__place;     // `node` ends at `at` of the path
+
+/* Static text does not lead on from here: the next best alternative that does, there or at the nearest node above. Its node
+ * is NULL when there is none left. What comes before `from` in the order of preference has been tried already. */
+static CHOPIN__NOINLINE chopin__place chopin__router_turn(chopin__place from, chopin_str path, bool percent, chopin__capture *spans) {
+    const chopin__node *node = from.node, *wild = node->wild;
+    for (;; wild = wild->next) {
+        for (; !wild; node = node->parent) {
+            CHOPIN__ROUTER_STEP(1);
+            if (!node->parent) return (chopin__place){ NULL, 0 };
+            wild = node->kind == CHOPIN__STATIC ? node->parent->wild : node->next;
+        }
+        // Alternatives stand right behind the last '/' of `node`, so one more than lies between it and `from`. (Never back from a
+        // rest, which may hold any number: it ends the lookup, as making its node is the last thing in an add that can fail.)
+        size_t at = chopin__router_rewind(path, from.at, from.node->slashes - node->slashes + 1);
+        size_t end = chopin__node_wild_end(wild, path, at, percent, spans);
+        if (end > 0) return (chopin__place){ wild, end };
+        from = (chopin__place){ node, at };
+    }
+}
+
+static chopin__route *chopin__tree_find(const chopin__tree *tree, chopin_str path, bool percent, chopin__capture *spans) {
+    if (!tree || !tree->root || path.len == 0 || path.ptr[0] != '/') return NULL;
+    chopin__place here = { tree->root, 1 };
+    while (here.node) {
+        if (here.at < path.len) {
+            const chopin__node *child = chopin__node_child(here.node, path, here.at, percent);
+            size_t end = child ? chopin__node_end(child, path, here.at, percent) : 0;
+            if (end > 0) { here = (chopin__place){ child, end }; continue; }
+        } else if (here.node->route) {
+            return here.node->route;
+        }
+        here = chopin__router_turn(here, path, percent, spans);
+    }
+    return NULL;
+}
+
+/* A HEAD route of one's own comes before the GET route that answers HEAD otherwise. */
+static inline chopin__route *chopin__router_lookup(const chopin__router *r, chopin_str method, chopin_str path, bool percent, chopin__capture *spans) {
+    const chopin__tree *tree = chopin__router_tree(r, method);
+    chopin__route *route = chopin__tree_find(tree, path, percent, spans);
+    if (!route && tree && tree == &r->trees[CHOPIN__HEAD]) route = chopin__tree_find(&r->trees[CHOPIN__GET], path, percent, spans);
+    return route;
+}
+
+static bool chopin__router_knows_method(const chopin__router *r, chopin_str method) {
+    size_t at = chopin__router_classic(method);
+    const chopin__tree *tree = chopin__router_tree(r, method);
+    return at == CHOPIN__GET || at == CHOPIN__HEAD || at == CHOPIN__OPTIONS || (tree && tree->routes > 0);
+}
+
+static bool chopin__router_knows_path(const chopin__router *r, chopin_str path, bool percent) {
+    for (size_t i = 0; i < r->tree_count; i++) {
+        if (chopin__tree_find(&r->trees[i], path, percent, NULL)) return true;
+    }
+    return false;
+}
+
+/* FOUND: `*route` is the best one, and its parameters are in `spans` (room for r->max_params; whatever is behind param_count is
+ * scratch). Otherwise `*route` is NULL and the answer is the status to send, see chopin__found. Any thread, once routes are added. */
+static chopin__found chopin__router_find(const chopin__router *r, chopin_str method, chopin_str path, bool percent,
+                                         chopin__route **route, chopin__capture *spans) {
+    CHOPIN_ASSERT(path.len < UINT32_MAX);
+    *route = chopin__router_lookup(r, method, path, percent, spans);
+    if (CHOPIN__LIKELY(*route != NULL)) return CHOPIN__FOUND;
+    if (!chopin__router_knows_method(r, method)) return CHOPIN__UNKNOWN_METHOD;
+    return chopin__router_knows_path(r, path, percent) ? CHOPIN__NO_METHOD : CHOPIN__NO_PATH;
+}
+
+/* Does the `at`th method answer this path? "*" stands for the server as a whole (RFC 9110 9.3.7). */
+static bool chopin__router_allows(const chopin__router *r, size_t at, chopin_str path, bool percent) {
+    const chopin__tree *tree = &r->trees[at];
+    if (at == CHOPIN__OPTIONS) return true;
+    if (chopin__equal(path, CHOPIN_STR("*")) ? tree->routes > 0 : chopin__tree_find(tree, path, percent, NULL) != NULL) return true;
+    return at == CHOPIN__HEAD && chopin__router_allows(r, CHOPIN__GET, path, percent);
+}
+
+/* The value of Allow, "GET, HEAD, OPTIONS": what the path answers to ("*": what anything does), always in the same order, HEAD
+ * wherever GET, OPTIONS always. Gives its length; written, without a NUL, only when `size` is enough for all of it. */
+static size_t chopin__router_allow(const chopin__router *r, chopin_str path, bool percent, char *out, size_t size) {
+    chopin_str options = CHOPIN_STR("OPTIONS");
+    if (r->tree_count == 0 && size >= options.len) memcpy(out, options.ptr, options.len);
+    if (r->tree_count == 0) return options.len;
+    size_t need = 0;
+    for (int write = 0; write < 2; write++) {           // first measure, then write if it fits
+        size_t at = 0;
+        for (size_t i = 0; i < r->tree_count; i++) {
+            chopin_str method = r->trees[i].method;
+            if (!chopin__router_allows(r, i, path, percent)) continue;
+            if (write && at) memcpy(out + at, ", ", 2);
+            if (at) at += 2;
+            if (write) memcpy(out + at, method.ptr, method.len);
+            at += method.len;
+        }
+        need = at;
+        if (need > size) break;
+    }
+    return need;
+}
+
+/* For the optional 308: when the path with its trailing '/' taken away or added is a route of this method, that path, else absent.
+ * `room` has path.len + 1 bytes, which the answer may be written to. A path that starts with "//" is never the answer: in a
+ * Location it would name another host. */
+static chopin_str chopin__router_other_slash(const chopin__router *r, chopin_str method, chopin_str path, bool percent, char *room) {
+    if (path.len < 2 || chopin__starts(path, CHOPIN_STR("//"))) return chopin__absent();
+    chopin_str other = chopin__str(path.ptr, path.len - 1);
+    if (path.ptr[path.len - 1] != '/') {
+        memcpy(room, path.ptr, path.len);
+        room[path.len] = '/';
+        other = chopin__str(room, path.len + 1);
+    }
+    return chopin__router_lookup(r, method, other, percent, NULL) ? other : chopin__absent();
+}
+
+/* ==========================================================================================================
+   >>io   the door between connections and the system: ports, what a backend does for them, the table of functions
+   A port is a descriptor with two operations embedded, in and out. A backend speaks of finished work: epoll makes the
+   system call inside wait() (or at once, in start()) and io_uring will have made it; the rooms below cannot tell them apart.
+   Contract:
+   - `in` of a connection and of a listener is armed once and keeps completing until stopped; that of a waiter completes once.
+   - Received bytes are at event.data, inside port->buf if that is set, else in the backend's buffer, and valid until the next wait().
+   - `out` sends the front of port->out; it completes with the number of bytes taken, at least 1, or a negative errno. The
+     owner removes them and starts it again while the queue is not empty. Queued bytes must not move until then.
+   - start() gives true when the operation finished at once; its result is in port->result and does not come from wait().
+   - After detach() nothing of that port comes back, not even from a batch already fetched: events carry slab ids.
+   - wait() yields one event at a time; false means the turn is over, and the next call may sleep, until `until_ms`.
+   ========================================================================================================== */
+enum { CHOPIN__IN = CHOPIN_READ, CHOPIN__OUT = CHOPIN_WRITE, CHOPIN__HUNG = 64 };   // HUNG: both directions are gone
+
+typedef enum chopin__port_kind { CHOPIN__LISTENER, CHOPIN__CONNECTION, CHOPIN__WAITER } chopin__port_kind;
+
+typedef struct chopin__port {           // first member of every slab entry
+    chopin__slab_entry   entry;
+    int                  fd;
+    uint8_t              kind;          // chopin__port_kind
+    uint8_t              armed;         // IN, OUT: operations started and not finished
+    uint8_t              ready;         // IN, OUT, HUNG: readiness a backend remembers
+    bool                 listed;        // in the backend's list of things to do next turn
+    struct chopin__port *next;          // that list
+    char                *buf;           // where `in` receives to; NULL: the backend's buffer
+    uint32_t             room;          // bytes free there
+    int32_t              result;        // of what finished in start()
+    chopin__queue        out;
+} chopin__port;
+
+typedef struct chopin__event {
+    chopin__port *port;
+    int           what;                 // IN, OUT or HUNG
+    int64_t       result;               // IN: bytes, 0 at the end of the stream, a descriptor for listeners, events for waiters; or -errno
+    const char   *data;                 // IN: the bytes
+} chopin__event;
+
+typedef struct chopin__io {
+    const struct chopin__io_ops *ops;
+    chopin__slab        *ports;         // where ids are looked up
+    const chopin__logger *logger;
+    char                *buf;           // the receive buffer of this worker, the owner may swap it between turns
+    size_t               buf_size;
+    _Atomic uint64_t     receives, sends, waits;   // system calls made, for the tests and the counters
+    void                *state;         // the backend's own
+} chopin__io;
+
+typedef struct chopin__io_ops {
+    const char *name;
+    bool    (*open)  (chopin__io *io, chopin__heap *heap);                 // false: not available here, errno says why
+    bool    (*attach)(chopin__io *io, chopin__port *port, bool shared);    // makes a descriptor known, nothing armed; errno on failure
+    bool    (*start) (chopin__io *io, chopin__port *port, int what);       // IN or OUT; true: finished at once
+    void    (*stop)  (chopin__io *io, chopin__port *port, int what);       // disarms; what has arrived is kept for the next start
+    void    (*detach)(chopin__io *io, chopin__port *port, bool close_it);
+    void    (*finish)(chopin__io *io, chopin__port *port);                 // no more output will follow: shutdown(SHUT_WR)
+    bool    (*wait)  (chopin__io *io, int64_t until_ms, chopin__event *event);
+    void    (*wake)  (chopin__io *io);                                     // ends a sleep; any thread, signal handlers
+    int64_t (*now)   (chopin__io *io);                                     // monotonic milliseconds; virtual under script
+    int     (*fd)    (chopin__io *io);                                     // readable when wait() has something; -1: none
+    void    (*close) (chopin__io *io, chopin__heap *heap);
+} chopin__io_ops;
+
+static inline void chopin__port_open(chopin__port *p, int fd, chopin__port_kind kind) {
+    p->fd = fd;
+    p->kind = (uint8_t)kind;
+}
+
+/* The front of a queue as iovecs. */
+static inline size_t chopin__queue_iov(const chopin__queue *q, struct iovec *iov, size_t max, size_t *bytes) {
+    size_t n = 0;
+    *bytes = 0;
+    for (const chopin__piece *p = q->first; p && n < max; p = p->next) {
+        iov[n++] = (struct iovec){ .iov_base = (void *)(uintptr_t)p->ptr, .iov_len = p->len };
+        *bytes += p->len;
+    }
+    return n;
+}
+
+/* One send of the front of the queue: bytes taken, or -errno. `*all` says whether that was all it was asked for. */
+static int32_t chopin__port_send(chopin__port *port, bool *all) {
+    struct iovec iov[64];
+    size_t  want;
+    ssize_t n;
+    if (port->out.first == port->out.last) {                 // one piece: the kernel need not import a vector
+        want = chopin__min(port->out.first->len, INT32_MAX);
+        n = send(port->fd, port->out.first->ptr, want, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } else {
+        struct msghdr msg = { .msg_iov = iov };
+        msg.msg_iovlen = chopin__queue_iov(&port->out, iov, CHOPIN__COUNT(iov), &want);
+        n = sendmsg(port->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    *all = n == (ssize_t)want;
+    return n < 0 ? -errno : (int32_t)n;
+}
+
+#if defined(__linux__)
+/* ==========================================================================================================
+   >>epoll   the backend for every Linux
+   Connections are registered once, edge-triggered for everything, and the readiness is remembered in the port: no epoll_ctl for partial
+   writes, pauses or parking. Two duties follow: after EPOLLRDHUP read down to 0, and after a full buffer read again.
+   Listeners stay level-triggered, so that a bounded number of accepts a turn loses nothing.
+   ========================================================================================================== */
+#define CHOPIN__EPOLL_BATCH   512
+#define CHOPIN__EPOLL_ACCEPTS 64        // of one listener and turn
+#define CHOPIN__EPOLL_WAKE    UINT64_MAX
+
+typedef struct chopin__epoll {
+    int            fd, wake_fd;
+    bool           fetched;             // this turn has called epoll_wait
+    int            count, at;           // events of this turn, and how many have been looked at
+    int            accepts;             // still allowed of `accepting`
+    chopin__port  *accepting;           // a listener that may have more
+    chopin__port  *first, *last;        // ports with remembered readiness and something armed ...
+    chopin__port  *todo;                // ... and those of them this turn looks at
+    struct epoll_event events[CHOPIN__EPOLL_BATCH];
+} chopin__epoll;
+
+static bool chopin__epoll_open(chopin__io *io, chopin__heap *heap) {
+    chopin__epoll *e = chopin__alloc_zero(heap, sizeof *e);
+    if (!e) { errno = ENOMEM; return false; }
+    e->fd = epoll_create1(EPOLL_CLOEXEC);
+    e->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    io->state = e;
+    struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.u64 = CHOPIN__EPOLL_WAKE };
+    return e->fd >= 0 && e->wake_fd >= 0 && epoll_ctl(e->fd, EPOLL_CTL_ADD, e->wake_fd, &event) == 0;
+}
+
+static void chopin__epoll_close(chopin__io *io, chopin__heap *heap) {
+    chopin__epoll *e = io->state;
+    if (!e) return;
+    if (e->fd >= 0) close(e->fd);
+    if (e->wake_fd >= 0) close(e->wake_fd);
+    chopin__release(heap, e, sizeof *e);
+    io->state = NULL;
+}
+
+static bool chopin__epoll_attach(chopin__io *io, chopin__port *port, bool shared) {
+    chopin__epoll *e = io->state;
+    struct epoll_event event = { .data.u64 = chopin__slab_id(io->ports, port) };
+    switch ((chopin__port_kind)port->kind) {
+    case CHOPIN__CONNECTION: event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET; break;
+    case CHOPIN__LISTENER:   event.events = shared ? EPOLLIN | (uint32_t)EPOLLEXCLUSIVE : EPOLLIN; break;
+    case CHOPIN__WAITER:     event.events = (port->armed & CHOPIN__IN ? EPOLLIN | EPOLLRDHUP : 0)
+                                          | (port->armed & CHOPIN__OUT ? EPOLLOUT : 0) | EPOLLONESHOT; break;
+    }
+    return epoll_ctl(e->fd, EPOLL_CTL_ADD, port->fd, &event) == 0;
+}
+
+/* Its remembered readiness will be acted upon in the next turn. */
+static void chopin__epoll_list(chopin__epoll *e, chopin__port *port) {
+    if (port->listed) return;
+    port->listed = true;
+    port->next = NULL;
+    if (e->last) e->last->next = port;
+    else         e->first = port;
+    e->last = port;
+}
+
+static chopin__port *chopin__epoll_unlink(chopin__port *list, chopin__port *port) {
+    for (chopin__port **at = &list; *at; at = &(*at)->next) {
+        if (*at == port) { *at = port->next; break; }
+    }
+    return list;
+}
+
+static void chopin__epoll_unlist(chopin__epoll *e, chopin__port *port) {
+    e->first = chopin__epoll_unlink(e->first, port);
+    e->todo = chopin__epoll_unlink(e->todo, port);
+    e->last = e->first;
+    while (e->last && e->last->next) e->last = e->last->next;
+    port->listed = false;
+}
+
+/* Sends now. Less taken than offered means the socket is full: the next edge will say when it is not. */
+static bool chopin__epoll_send(chopin__io *io, chopin__port *port) {
+    bool all;
+    do {
+        chopin__count(&io->sends);
+        port->result = chopin__port_send(port, &all);
+    } while (port->result == -EINTR);
+    if (!all) port->ready &= (uint8_t)~CHOPIN__OUT;
+    if (port->result == -EAGAIN) return false;
+    port->armed &= (uint8_t)~CHOPIN__OUT;
+    return true;
+}
+
+static bool chopin__epoll_start(chopin__io *io, chopin__port *port, int what) {
+    port->armed |= (uint8_t)what;
+    if (what == CHOPIN__OUT) return (port->ready & CHOPIN__OUT) && chopin__epoll_send(io, port);
+    if (port->ready & (CHOPIN__IN | CHOPIN__HUNG)) chopin__epoll_list(io->state, port);
+    return false;
+}
+
+static void chopin__epoll_stop(chopin__io *io, chopin__port *port, int what) {
+    (void)io;
+    port->armed &= (uint8_t)~what;
+}
+
+/* A closed connection leaves the set by itself; listeners and waiters may be open elsewhere too. */
+static void chopin__epoll_detach(chopin__io *io, chopin__port *port, bool close_it) {
+    chopin__epoll *e = io->state;
+    if (port->listed) chopin__epoll_unlist(e, port);
+    if (e->accepting == port) e->accepting = NULL;
+    port->armed = 0;
+    if (port->kind != CHOPIN__CONNECTION) epoll_ctl(e->fd, EPOLL_CTL_DEL, port->fd, &(struct epoll_event){ 0 });
+    if (close_it) close(port->fd);
+}
+
+static void chopin__epoll_finish(chopin__io *io, chopin__port *port) {
+    (void)io;
+    shutdown(port->fd, SHUT_WR);
+}
+
+static bool chopin__epoll_accept(chopin__io *io, chopin__event *event) {
+    chopin__epoll *e = io->state;
+    chopin__port  *port = e->accepting;
+    int fd = -1;
+    while (e->accepts-- > 0) {
+        fd = accept4(port->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0 || (errno != EINTR && errno != ECONNABORTED && errno != EPROTO)) break;
+    }
+    if (fd < 0) e->accepting = NULL;
+    if (fd < 0 && (e->accepts < 0 || errno == EAGAIN || errno == EINTR || errno == ECONNABORTED || errno == EPROTO)) return false;
+    *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = fd >= 0 ? fd : -errno };
+    return true;
+}
+
+/* One recv. A short one has drained the socket, unless its end is near (EPOLLRDHUP): then 0 must still be read. */
+static bool chopin__epoll_recv(chopin__io *io, chopin__port *port, chopin__event *event) {
+    char   *to = port->buf ? port->buf : io->buf;
+    size_t  room = port->buf ? port->room : io->buf_size;
+    ssize_t n;
+    do {
+        chopin__count(&io->receives);
+        n = recv(port->fd, to, room, MSG_DONTWAIT);
+    } while (n < 0 && errno == EINTR);
+    if (n < (ssize_t)room && !(n > 0 && port->ready & CHOPIN__HUNG)) port->ready &= (uint8_t)~CHOPIN__IN;
+    if (n < 0 && errno == EAGAIN) return false;
+    if (n <= 0) port->armed &= (uint8_t)~CHOPIN__IN;
+    *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = n < 0 ? -errno : n, .data = to };
+    return true;
+}
+
+/* What can be done for a port, output first: room for answers comes before more questions. */
+static bool chopin__epoll_run(chopin__io *io, chopin__port *port, chopin__event *event) {
+    bool in = port->armed & CHOPIN__IN && port->ready & CHOPIN__IN;
+    if (port->armed & CHOPIN__OUT && port->ready & CHOPIN__OUT && chopin__epoll_send(io, port)) {
+        if (in) chopin__epoll_list(io->state, port);
+        *event = (chopin__event){ .port = port, .what = CHOPIN__OUT, .result = port->result };
+        return true;
+    }
+    if (!in || !chopin__epoll_recv(io, port, event)) return false;
+    if (port->ready & CHOPIN__IN && port->armed & CHOPIN__IN) chopin__epoll_list(io->state, port);
+    return true;
+}
+
+/* RDHUP is half a farewell: input ends, output may go on. It is remembered as HUNG plus readable, so that 0 gets read;
+ * only HUP and ERR mean that nobody is there. */
+static bool chopin__epoll_event(chopin__io *io, chopin__port *port, uint32_t events, chopin__event *event) {
+    chopin__epoll *e = io->state;
+    if (port->kind == CHOPIN__LISTENER) {
+        e->accepting = port->armed & CHOPIN__IN ? port : NULL;
+        e->accepts = CHOPIN__EPOLL_ACCEPTS;
+        return e->accepting && chopin__epoll_accept(io, event);
+    }
+    int ready = (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) ? CHOPIN__IN : 0) | (events & (EPOLLOUT | EPOLLHUP | EPOLLERR) ? CHOPIN__OUT : 0);
+    if (port->kind == CHOPIN__WAITER) {
+        *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = ready & port->armed };
+        return true;
+    }
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) port->ready |= CHOPIN__HUNG;
+    port->ready |= (uint8_t)ready;
+    if (chopin__epoll_run(io, port, event)) return true;
+    if (!(events & (EPOLLHUP | EPOLLERR))) return false;
+    *event = (chopin__event){ .port = port, .what = CHOPIN__HUNG };
+    return true;
+}
+
+static int chopin__epoll_timeout(int64_t until_ms) {
+    if (until_ms == CHOPIN__NEVER) return -1;
+    int64_t left = until_ms - chopin__clock_ms();
+    return left < 0 ? 0 : left > 3600000 ? 3600000 : (int)left;
+}
+
+static void chopin__epoll_fetch(chopin__io *io, int64_t until_ms) {
+    chopin__epoll *e = io->state;
+    bool busy = e->first != NULL;
+    e->todo = e->first;
+    e->first = e->last = NULL;
+    e->at = 0;
+    chopin__count(&io->waits);
+    e->count = epoll_wait(e->fd, e->events, CHOPIN__EPOLL_BATCH, busy ? 0 : chopin__epoll_timeout(until_ms));
+    if (e->count < 0) e->count = 0;                          // EINTR: a signal, whose handler has set what it wants to say
+    e->fetched = true;
+}
+
+static bool chopin__epoll_wait(chopin__io *io, int64_t until_ms, chopin__event *event) {
+    chopin__epoll *e = io->state;
+    if (!e->fetched) chopin__epoll_fetch(io, until_ms);
+    if (e->accepting && chopin__epoll_accept(io, event)) return true;
+    while (e->at < e->count) {
+        struct epoll_event *now = &e->events[e->at++];
+        if (now->data.u64 == CHOPIN__EPOLL_WAKE) {
+            uint64_t drop;
+            ssize_t  ignored = read(e->wake_fd, &drop, sizeof drop);
+            (void)ignored;
+            continue;
+        }
+        chopin__port *port = chopin__slab_get(io->ports, now->data.u64);
+        if (port && chopin__epoll_event(io, port, now->events, event)) return true;
+    }
+    while (e->todo) {
+        chopin__port *port = e->todo;
+        e->todo = port->next;
+        port->listed = false;
+        if (chopin__epoll_run(io, port, event)) return true;
+    }
+    e->fetched = false;
+    return false;
+}
+
+static void chopin__epoll_wake(chopin__io *io) {
+    chopin__epoll *e = io->state;
+    ssize_t ignored = write(e->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
+    (void)ignored;
+}
+
+static int64_t chopin__epoll_now(chopin__io *io) { (void)io; return chopin__clock_ms(); }
+static int     chopin__epoll_fd(chopin__io *io) { return ((chopin__epoll *)io->state)->fd; }
+
+static const chopin__io_ops chopin__epoll_ops = {
+    "epoll", chopin__epoll_open, chopin__epoll_attach, chopin__epoll_start, chopin__epoll_stop, chopin__epoll_detach, chopin__epoll_finish,
+    chopin__epoll_wait, chopin__epoll_wake, chopin__epoll_now, chopin__epoll_fd, chopin__epoll_close,
+};
+#endif /* __linux__ */
+
+/* >>uring and >>kqueue will stand here: one table each, with the same functions in the same order. */
+
+/* ==========================================================================================================
+   >>script   the backend of the tests: clients made of bytes, on a clock that jumps
+   Plays bytes in steps of any size, stalls, short writes, half-closes and resets, and collects what the server sends. When nothing can
+   happen any more, time moves to the next deadline. Descriptors that a handler waits for are real and are polled.
+   ========================================================================================================== */
+typedef struct chopin__script_client {
+    chopin_str in;                      // what it sends
+    size_t     sent;                    // ... and how much of that the server has
+    size_t     read_step, write_step;   // at most so many bytes at once; 0: all
+    size_t     stop_after;              // falls silent then; 0: never
+    bool       keep_open, reset;        // after the last byte: instead of a half-close
+    bool       no_reading;              // takes nothing of what the server sends
+    int64_t    starts_at;               // on the script's clock
+    char      *out;                     // what the server has sent
+    size_t     out_len, out_cap;
+    bool       ended;                   // the server has closed its side
+    bool       accepted, finished;
+} chopin__script_client;
+
+typedef struct chopin__script {
+    chopin__script_client *clients;
+    size_t         count, at;           // at: the client looked at next in this turn
+    chopin__port **port;                // of each client, once accepted
+    chopin__port  *listener;
+    chopin__port  *waiters[64];         // real descriptors
+    size_t         waiter_count;
+    int64_t        now;                 // virtual milliseconds
+    uint64_t       random;              // 0: steps are taken in full
+    int            wake[2];             // a pipe: other threads interrupt a sleep
+    _Atomic int    outside;             // jobs on other threads: real time must pass
+    bool           moved;               // something happened in this turn
+    bool           stuck;               // nothing will ever happen again
+    chopin__heap  *heap;
+} chopin__script;
+
+static size_t chopin__script_step(chopin__script *s, size_t step, size_t most) {
+    size_t n = step ? chopin__min(step, most) : most;
+    return s->random && n > 1 ? 1 + (size_t)(chopin__random_next(&s->random) % n) : n;
+}
+
+static bool chopin__script_open(chopin__io *io, chopin__heap *heap) {
+    chopin__script *s = io->state;                           // given by the caller, who owns it
+    s->heap = heap;
+    s->now = 1000000;
+    return pipe(s->wake) == 0 && fcntl(s->wake[0], F_SETFL, O_NONBLOCK) == 0 && fcntl(s->wake[1], F_SETFL, O_NONBLOCK) == 0;
+}
+
+static void chopin__script_close(chopin__io *io, chopin__heap *heap) {
+    chopin__script *s = io->state;
+    (void)heap;
+    close(s->wake[0]);
+    close(s->wake[1]);
+}
+
+static bool chopin__script_attach(chopin__io *io, chopin__port *port, bool shared) {
+    chopin__script *s = io->state;
+    (void)shared;
+    if (port->kind == CHOPIN__LISTENER)   s->listener = port;
+    if (port->kind == CHOPIN__CONNECTION) s->port[port->fd] = port;
+    if (port->kind != CHOPIN__WAITER) return true;
+    if (s->waiter_count == CHOPIN__COUNT(s->waiters)) { errno = ENOSPC; return false; }
+    s->waiters[s->waiter_count++] = port;
+    return true;
+}
+
+/* Takes up to one step of the queue. */
+static bool chopin__script_take(chopin__io *io, chopin__port *port) {
+    chopin__script *s = io->state;
+    chopin__script_client *c = &s->clients[port->fd];
+    if (c->no_reading || port->armed == 0) return false;
+    chopin__count(&io->sends);
+    size_t n = chopin__script_step(s, c->write_step, chopin__min(port->out.bytes, INT32_MAX)), left = n;
+    if (c->out_len + n > c->out_cap) {
+        size_t cap = 2 * c->out_cap + n;
+        char  *out = chopin__realloc(s->heap, c->out, c->out_cap, cap);
+        if (!out) { port->result = -ENOMEM; return true; }
+        c->out = out;
+        c->out_cap = cap;
+    }
+    for (chopin__piece *p = port->out.first; left; p = p->next) {
+        size_t part = chopin__min(left, p->len);
+        memcpy(c->out + c->out_len, p->ptr, part);
+        c->out_len += part;
+        left -= part;
+    }
+    port->armed &= (uint8_t)~CHOPIN__OUT;
+    port->ready &= (uint8_t)~CHOPIN__OUT;                    // one step a turn
+    port->result = (int32_t)n;
+    s->moved = true;
+    return true;
+}
+
+static bool chopin__script_start(chopin__io *io, chopin__port *port, int what) {
+    port->armed |= (uint8_t)what;
+    return what == CHOPIN__OUT && port->ready & CHOPIN__OUT && chopin__script_take(io, port);
+}
+
+static void chopin__script_stop(chopin__io *io, chopin__port *port, int what) {
+    (void)io;
+    port->armed &= (uint8_t)~what;
+}
+
+static void chopin__script_detach(chopin__io *io, chopin__port *port, bool close_it) {
+    chopin__script *s = io->state;
+    if (port->kind == CHOPIN__LISTENER) s->listener = NULL;
+    if (port->kind == CHOPIN__CONNECTION) {
+        s->port[port->fd] = NULL;
+        s->clients[port->fd].ended = true;
+    }
+    for (size_t i = 0; i < s->waiter_count; i++) {
+        if (s->waiters[i] == port) s->waiters[i] = s->waiters[--s->waiter_count];
+    }
+    (void)close_it;
+}
+
+static void chopin__script_finish(chopin__io *io, chopin__port *port) {
+    ((chopin__script *)io->state)->clients[port->fd].finished = true;
+}
+
+/* The next bytes of a client, its end, or nothing. */
+static bool chopin__script_give(chopin__io *io, chopin__script_client *c, chopin__port *port, chopin__event *event) {
+    chopin__script *s = io->state;
+    size_t most = chopin__min(c->in.len - c->sent, port->buf ? port->room : io->buf_size);
+    if (c->stop_after) most = c->sent < c->stop_after ? chopin__min(most, c->stop_after - c->sent) : 0;
+    bool over = c->sent == c->in.len && (!c->keep_open || c->finished);
+    if (!most && !over) return false;
+    char *to = port->buf ? port->buf : io->buf;
+    size_t n = most ? chopin__script_step(s, c->read_step, most) : 0;
+    if (n) memcpy(to, c->in.ptr + c->sent, n);
+    c->sent += n;
+    if (!n) port->armed &= (uint8_t)~CHOPIN__IN;
+    chopin__count(&io->receives);
+    *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = n || !c->reset ? (int64_t)n : -ECONNRESET, .data = to };
+    return true;
+}
+
+/* One client's go: connect, then take, then give. */
+static bool chopin__script_play(chopin__io *io, size_t i, chopin__event *event) {
+    chopin__script *s = io->state;
+    chopin__script_client *c = &s->clients[i];
+    chopin__port *port = s->port[i];
+    if (c->starts_at > s->now || c->ended) return false;
+    if (!c->accepted) {
+        if (!s->listener || !(s->listener->armed & CHOPIN__IN)) return false;
+        c->accepted = true;
+        *event = (chopin__event){ .port = s->listener, .what = CHOPIN__IN, .result = (int64_t)i };
+        return true;
+    }
+    if (!port) return false;
+    if (c->reset && c->sent == c->in.len && !(port->armed & CHOPIN__IN) && !(port->ready & CHOPIN__HUNG)) {
+        port->ready |= CHOPIN__HUNG;
+        *event = (chopin__event){ .port = port, .what = CHOPIN__HUNG };
+        return true;
+    }
+    port->ready |= CHOPIN__OUT;
+    if (port->armed & CHOPIN__OUT && chopin__script_take(io, port)) {
+        if (port->armed & CHOPIN__IN) s->at--;               // its input is looked at next
+        *event = (chopin__event){ .port = port, .what = CHOPIN__OUT, .result = port->result };
+        return true;
+    }
+    return port->armed & CHOPIN__IN && chopin__script_give(io, c, port, event);
+}
+
+/* Polls the wake pipe and the real descriptors; `timeout` as in poll(). */
+static bool chopin__script_poll(chopin__io *io, int timeout, chopin__event *event) {
+    chopin__script *s = io->state;
+    struct pollfd fds[1 + CHOPIN__COUNT(s->waiters)] = { { .fd = s->wake[0], .events = POLLIN } };
+    for (size_t i = 0; i < s->waiter_count; i++) {
+        chopin__port *p = s->waiters[i];
+        fds[i + 1] = (struct pollfd){ .fd = p->fd, .events = (short)((p->armed & CHOPIN__IN ? POLLIN : 0) | (p->armed & CHOPIN__OUT ? POLLOUT : 0)) };
+    }
+    if (poll(fds, (nfds_t)(s->waiter_count + 1), timeout) <= 0) return false;
+    char drop[64];
+    if (fds[0].revents && read(s->wake[0], drop, sizeof drop) > 0) s->moved = true;
+    for (size_t i = 0; i < s->waiter_count; i++) {
+        int got = (fds[i + 1].revents & ~POLLOUT ? CHOPIN__IN : 0) | (fds[i + 1].revents & ~POLLIN ? CHOPIN__OUT : 0);
+        if (!got) continue;
+        *event = (chopin__event){ .port = s->waiters[i], .what = CHOPIN__IN, .result = got & s->waiters[i]->armed };
+        return true;
+    }
+    return false;
+}
+
+static int64_t chopin__script_next_start(const chopin__script *s) {
+    int64_t next = CHOPIN__NEVER;
+    for (size_t i = 0; i < s->count; i++) {
+        if (!s->clients[i].accepted && s->clients[i].starts_at > s->now && s->clients[i].starts_at < next) next = s->clients[i].starts_at;
+    }
+    return next;
+}
+
+/* Nothing more at this moment: real time passes if somebody outside is at work, else the clock jumps. */
+static bool chopin__script_idle(chopin__io *io, int64_t until_ms, chopin__event *event) {
+    chopin__script *s = io->state;
+    int64_t next = chopin__script_next_start(s);
+    if (until_ms < next) next = until_ms;
+    if (s->moved || next <= s->now) return chopin__script_poll(io, 0, event);
+    if (s->waiter_count || atomic_load(&s->outside)) {
+        int64_t before = chopin__clock_ms();
+        bool    got = chopin__script_poll(io, next == CHOPIN__NEVER || next - s->now > 10000 ? 10000 : (int)(next - s->now), event);
+        s->now += chopin__clock_ms() - before;
+        if (got) return true;
+        if (s->now < next) return false;
+    }
+    if (next == CHOPIN__NEVER) s->stuck = true;
+    else                       s->now = next;
+    return false;
+}
+
+static bool chopin__script_wait(chopin__io *io, int64_t until_ms, chopin__event *event) {
+    chopin__script *s = io->state;
+    while (s->at < s->count) {
+        if (chopin__script_play(io, s->at++, event)) { s->moved = true; return true; }
+    }
+    if (s->at == s->count) {
+        s->at++;                                             // once a turn
+        if (chopin__script_idle(io, until_ms, event)) return true;
+    }
+    s->at = 0;
+    s->moved = false;
+    return false;
+}
+
+static void chopin__script_wake(chopin__io *io) {
+    ssize_t ignored = write(((chopin__script *)io->state)->wake[1], "", 1);
+    (void)ignored;
+}
+
+static int64_t chopin__script_now(chopin__io *io) { return ((chopin__script *)io->state)->now; }
+static int     chopin__script_fd(chopin__io *io) { (void)io; return -1; }
+
+static const chopin__io_ops chopin__script_ops = {
+    "script", chopin__script_open, chopin__script_attach, chopin__script_start, chopin__script_stop, chopin__script_detach, chopin__script_finish,
+    chopin__script_wait, chopin__script_wake, chopin__script_now, chopin__script_fd, chopin__script_close,
+};
+
+/* ==========================================================================================================
+   >>conn   one connection's life, as one state machine; waiting; the reply on its way out
+   READING -> HANDLING -> (DRAINING ->) READING ... -> CLOSING -> (LINGERING ->) DEAD. Every event ends in chopin__conn_settle(), which
+   flushes, keeps or gives back the input buffer, arms what the state wants and sets the one timer. Nothing here keeps state in
+   locals across a handler: it may park, and what follows then runs after a thousand other things.
+   ========================================================================================================== */
+
+typedef struct chopin__step {           // one link of a flattened chain; the handler itself is the last
+    chopin_handler fn;
+    void          *data;
+} chopin__step;
+
+typedef struct chopin__fixed {          // ready bytes of a precomputed reply
+    chopin__preset preset;              // unused but for its length: workers have the current one
+    chopin_str     tail;                // headers behind the preset, blank line, body
+    size_t         body_len;            // the end of `tail` that HEAD leaves out
+    chopin_str     type, body, lines, etag;
+    int            status;
+} chopin__fixed;
+
+typedef struct chopin__endpoint {       // a route with what the server adds to it
+    chopin__route        route;         // first: the router gives a pointer to it
+    chopin_route_options options;       // resolved
+    chopin_group        *group;
+    const chopin__step  *steps;         // middleware, then the handler
+    uint32_t             step_count;
+    chopin__fixed       *fixed;         // NULL: an ordinary handler
+    struct chopin__endpoint *next;      // all routes, in order of registration
+} chopin__endpoint;
+
+typedef struct chopin__use {            // one chopin_use()
+    struct chopin__use *next;
+    chopin_str   prefix;                // with its group's
+    chopin__step step;
+} chopin__use;
+
+typedef struct chopin__site {           // what all workers share; never written while serving, but for the atomics
+    chopin_options    options;          // resolved
+    chopin__rules     rules;
+    chopin__heap      heap;
+    chopin__logger    logger;
+    chopin__router    router;
+    chopin__endpoint *endpoints;
+    chopin__use      *uses;
+    chopin__networks  trusted;
+    uint64_t          seed;
+    _Atomic bool      stopping;
+} chopin__site;
+
+struct chopin_group {
+    chopin__site *site;
+    chopin_group *parent;               // NULL: the app itself
+    chopin_group *next;                 // all groups
+    chopin_str    prefix;               // with its parents'; "" for the app
+    void         *user;
+};
+
+typedef enum chopin__conn_state {
+    CHOPIN__READING, CHOPIN__AWAITING, CHOPIN__HANDLING, CHOPIN__DRAINING, CHOPIN__CLOSING, CHOPIN__LINGERING, CHOPIN__DEAD
+} chopin__conn_state;                   // AWAITING: the whole body is wanted before the handler runs (CHOPIN_NO_FIBERS)
+
+typedef struct chopin__conn {           // at most 256 bytes: what an idle connection costs
+    chopin__port   port;                // first
+    chopin__timer  timer;               // fires at the earlier of the two below
+    int64_t        read_due, write_due;
+    chopin_ctx    *ctx;                 // of a head that is incomplete, a handler that runs, a body that is drained
+    char          *buf;                 // input not yet used up: buf[pos .. len)
+    uint32_t       pos, len;
+    int64_t        write_since;         // output is stuck since then ...
+    uint64_t       write_bytes;         // ... and so much has moved meanwhile
+    uint32_t       requests;
+    _Atomic uint32_t serial;            // moves on with each request: handles compare it (chopin_post)
+    uint8_t        state;               // chopin__conn_state
+    bool           borrowed;            // buf is the worker's receive buffer
+    bool           handling;            // a handler is on some stack: the entry must stay
+    bool           overflow;            // over max_connections: answers /health only
+    bool           linger;              // unread input may be there: do not reset the reply with it
+    bool           in_head;             // the deadline of the head is running
+    bool           keep;                // persist after the current reply
+    bool           abort;               // close by reset
+    uint16_t       peer_port;
+    chopin__address peer;
+} chopin__conn;
+
+typedef struct chopin__wait {           // lives on the stack of the parked fiber
+    chopin__fiber *fiber;
+    chopin_ctx    *ctx;                 // whose handler it is; NULL outside one
+    chopin__timer  timer;
+    struct chopin__wait *next, *prev;   // all that are parked, then the ready list
+    int            result;
+    bool           parked;
+    bool           stubborn;            // must not end before its event: another thread uses the stack
+} chopin__wait;
+
+typedef struct chopin__post {           // a message to a worker
+    struct chopin__post *next;
+    void     (*fn)(chopin_ctx *c, void *arg);
+    void     (*direct)(chopin_worker *w, void *arg); // of our own: instead of fn
+    void      *arg;
+    uint64_t   id;
+    uint32_t   serial;
+} chopin__post;
+
+typedef struct chopin__counts {         // written by the worker, read by anybody
+    _Atomic uint64_t accepted, closed, requests, refused, bad_requests, timeouts, parked, faults;
+} chopin__counts;
+
+struct chopin_worker {
+    // set at start
+    chopin__site   *site;
+    void           *server;             // what the worker belongs to, for the rooms below
+    int             index, cpu;
+    bool            stepping;           // leave the loop after each turn (chopin_step, tests)
+    // the worker's thread only
+    chopin__io      io;
+    chopin__slab    slab;               // connections, listeners, waiters, tickets
+    chopin__wheel   wheel;
+    int64_t         now;                // milliseconds, read once a turn
+    int64_t         date_due;           // when the Date line is made anew
+    chopin__preset  preset;
+    chopin__pieces  pieces;
+    chopin__pool    inputs;             // receive buffers
+    chopin__pool    contexts;
+    size_t          ctx_size;
+    chopin__fibers  fibers;
+    chopin_ctx     *running;            // whose handler is on this stack right now
+    chopin_ctx     *fallen;             // whose handler was abandoned: the next round of the loop answers for it
+    char            fallen_why[200];
+    chopin__wait   *parked;             // all that wait
+    chopin__wait   *ready, *ready_last; // those that may go on, in order
+    chopin__wait   *turn, *turn_last;   // those that wait for the end of the turn
+    uint32_t        parked_count, connections;
+    bool            turn_open;          // the clock of this turn has been read
+    bool            draining, stop_seen, cancelled, ended;
+    int64_t         step_until;         // when stepping: how long a turn may sleep; 0: not at all
+    bool            retiring;           // too many faults: to be replaced
+    bool          (*replace)(chopin_worker *w); // starts a successor with these listeners; NULL: there is none
+    int             fault_signal, fault_depth;
+    const void     *fault_pc;
+    void           *fault_trace[16];
+    int64_t         drain_due;
+    chopin__endpoint *last_endpoint;    // for the log line about a slow turn
+    uint64_t        random;
+    void           *user;
+    chopin__port   *listeners[16];
+    int             listener_count;
+    int             spare_fd;           // given up to answer when descriptors run out
+    // any thread
+    _Atomic(chopin__post *) inbox;
+    _Alignas(64) chopin__counts counts;
+};
+
+typedef enum chopin__body_mode { CHOPIN__NO_BODY, CHOPIN__LENGTH, CHOPIN__CHUNKED } chopin__body_mode;
+
+typedef struct chopin__body {           // of a request, on its way in
+    uint8_t  mode;                      // chopin__body_mode
+    bool     complete, wanted, arrived, last_chunk, discard;
+    int      failed;                    // the status that was answered for it
+    uint64_t left;                      // LENGTH: bytes to come
+    size_t   limit;                     // decoded bytes
+    char    *ptr;                       // decoded bytes: in the input buffer, or in `own`
+    size_t   len;
+    char    *own;
+    size_t   cap;
+    uint64_t received;                  // since `started`, for the minimum rate
+    int64_t  started;
+    chopin__chunks chunks;
+    chopin__head  *trailer;
+    const char    *trailer_base;
+} chopin__body;
+
+typedef struct chopin__deferred {
+    struct chopin__deferred *next;
+    void (*fn)(void *arg);
+    void  *arg;
+} chopin__deferred;
+
+struct chopin_ctx {
+    // set when made
+    chopin_worker   *w;
+    chopin__arena    arena;
+    chopin__capture    *spans;
+    chopin__head     head;
+    chopin__endpoint *endpoint;         // first of what chopin__ctx_clear() clears; NULL: 404 and the like
+    chopin__conn    *k;
+    const char      *base;              // where the head begins
+    char            *pinned;            // the buffer that holds it, once the handler has parked
+    const chopin__step *steps;
+    uint32_t         step, step_count, reached; // where in the chain we are, its length, how far it has come
+    int              refuse;            // answer this status instead of running the handler
+    chopin__found    found;
+    bool             gone;              // the client has left: waits fail
+    bool             woken;             // chopin_wake() came before chopin_park()
+    bool             form_checked;
+    chopin__reply    reply;
+    chopin__body     body;
+    chopin__deferred *deferred;
+    chopin__wait    *wait;              // what its handler is parked on
+    int64_t          deadline;          // of the handler
+    uint64_t         id;                // request id, 0 until asked for
+    void            *user;
+    chopin_str       form, form_error;
+    uint64_t         end_of_cleared;
+};
+
+static inline chopin_str chopin__ctx_str(const chopin_ctx *c, uint32_t at, uint32_t len) { return chopin__str(c->base + at, len); }
+
+/* ---- contexts ---- */
+
+static inline void chopin__ctx_clear(chopin_ctx *c) {
+    memset((char *)c + offsetof(chopin_ctx, endpoint), 0, offsetof(chopin_ctx, end_of_cleared) - offsetof(chopin_ctx, endpoint));
+}
+
+/* One allocation: the struct, the table of fields, the spans of parameters, the first block of the arena. */
+#define CHOPIN__ARENA_FIRST 3072
+static size_t chopin__ctx_size(const chopin__site *site) {
+    return sizeof(chopin_ctx) + site->rules.max_headers * sizeof(chopin__field) + (site->router.max_params + 1) * sizeof(chopin__capture) + CHOPIN__ARENA_FIRST;
+}
+
+static chopin_ctx *chopin__ctx_take(chopin_worker *w) {
+    chopin_ctx *c = chopin__pool_take(&w->contexts);
+    if (!c) return NULL;
+    char *at = (char *)(c + 1);
+    c->w = w;
+    c->head.fields = (chopin__field *)(void *)at;
+    at += w->site->rules.max_headers * sizeof(chopin__field);
+    c->spans = (chopin__capture *)(void *)at;
+    at += (w->site->router.max_params + 1) * sizeof(chopin__capture);
+    chopin__arena_init(&c->arena, &w->site->heap, at, CHOPIN__ARENA_FIRST, w->site->options.max_arena);
+    chopin__head_reset(&c->head);
+    chopin__ctx_clear(c);
+    return c;
+}
+
+static void chopin__ctx_give(chopin_ctx *c) {
+    chopin_worker *w = c->w;
+    if (c->body.own) chopin__release(&w->site->heap, c->body.own, c->body.cap);
+    if (c->pinned) chopin__pool_give(&w->inputs, c->pinned);
+    if (c->reply.release) c->reply.release(c->reply.arg);
+    chopin__arena_reset(&c->arena);
+    chopin__pool_give(&w->contexts, c);
+}
+
+static const char *chopin__ctx_name(const chopin_ctx *c) { return c->endpoint ? c->endpoint->route.name : "(no route)"; }
+
+static void CHOPIN__PRINTF(3, 4) chopin__ctx_log(chopin_ctx *c, chopin_level level, const char *format, ...) {
+    char    text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    const chopin__route *r = c->endpoint ? &c->endpoint->route : NULL;
+    chopin__log(&c->w->site->logger, level, "%s (%.*s %.*s, handler %s%s%s)", text, (int)c->head.method_len, c->base ? c->base + c->head.method : "",
+                CHOPIN_FMT(r ? r->pattern : c->base ? chopin__ctx_str(c, c->head.path, c->head.path_len) : chopin__absent()),
+                chopin__ctx_name(c), r ? " in " : "", r ? r->file : "");
+}
+
+/* ---- timers of a connection ---- */
+
+/* From this moment on the bytes are slower than `rate` a second on average: the first ten seconds are free. */
+static int64_t chopin__rate_due(int64_t since, uint64_t bytes, int rate) {
+    if (rate <= 0) return CHOPIN__NEVER;
+    int64_t earned = bytes > (uint64_t)INT64_MAX / 1000 ? CHOPIN__NEVER / 2 : (int64_t)(bytes * 1000 / (uint64_t)rate);
+    return since + (earned > 10000 ? earned : 10000);
+}
+
+static inline int64_t chopin__after(int64_t now, int ms) { return ms < 0 ? CHOPIN__NEVER : now + ms; }
+
+static inline void chopin__conn_set_timer(chopin_worker *w, chopin__conn *k) {
+    chopin__timer_set(&w->wheel, &k->timer, k->read_due < k->write_due ? k->read_due : k->write_due);
+}
+
+static void chopin__body_set_due(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
+    const chopin_route_options *o = c->endpoint ? &c->endpoint->options : NULL;
+    int64_t stall = chopin__after(w->now, o ? o->body_stall_ms : w->site->options.body_stall_ms);
+    int64_t rate = chopin__rate_due(c->body.started, c->body.received, o ? o->min_body_rate : w->site->options.min_body_rate);
+    k->read_due = stall < rate ? stall : rate;
+}
+
+/* ---- output ---- */
+
+/* The connection is over: the descriptor goes now, the entry when no handler needs it any more (chopin__conn_settle). */
+static void chopin__conn_kill(chopin_worker *w, chopin__conn *k) {
+    if (k->state == CHOPIN__DEAD) return;
+    if (k->abort) {
+        struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+        if (w->io.ops->fd(&w->io) >= 0) setsockopt(k->port.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    }
+    w->io.ops->detach(&w->io, &k->port, true);
+    chopin__timer_stop(&k->timer);
+    chopin__queue_clear(&k->port.out, &w->pieces);
+    k->state = CHOPIN__DEAD;
+}
+
+/* Puts a parked fiber on the ready list; the loop continues it in the order of these calls. */
+static void chopin__wake(chopin_worker *w, chopin__wait *wait, int result) {
+    if (!wait->parked) return;
+    wait->parked = false;
+    wait->result = result;
+    chopin__timer_stop(&wait->timer);
+    if (wait->prev) wait->prev->next = wait->next;
+    else            w->parked = wait->next;
+    if (wait->next) wait->next->prev = wait->prev;
+    w->parked_count--;
+    wait->next = NULL;
+    if (w->ready_last) w->ready_last->next = wait;
+    else               w->ready = wait;
+    w->ready_last = wait;
+}
+
+/* The client has left. A handler that waits for anything learns it at once, unless another thread still uses its stack. */
+static void chopin__conn_lost(chopin_worker *w, chopin__conn *k) {
+    chopin_ctx *c = k->ctx;
+    chopin__conn_kill(w, k);
+    if (!k->handling || !c) return;
+    c->gone = true;
+    if (c->wait && !c->wait->stubborn) chopin__wake(w, c->wait, CHOPIN_GONE);
+}
+
+/* Sends what is queued, as much as the socket takes. While the rest waits, its deadline runs. */
+static void chopin__conn_flush(chopin_worker *w, chopin__conn *k) {
+    chopin__queue *q = &k->port.out;
+    while (q->bytes && !(k->port.armed & CHOPIN__OUT) && w->io.ops->start(&w->io, &k->port, CHOPIN__OUT)) {
+        if (k->port.result < 0) { chopin__conn_lost(w, k); return; }
+        k->write_bytes += (uint64_t)k->port.result;
+        chopin__queue_sent(q, &w->pieces, (size_t)k->port.result);
+    }
+    if (CHOPIN__LIKELY(!q->bytes)) { k->write_due = CHOPIN__NEVER; k->write_since = 0; return; }
+    if (!k->write_since) { k->write_since = w->now; k->write_bytes = 0; }
+    int64_t stall = chopin__after(w->now, w->site->options.write_stall_ms);
+    int64_t rate = chopin__rate_due(k->write_since, k->write_bytes, w->site->options.min_send_rate);
+    k->write_due = stall < rate ? stall : rate;
+}
+
+/* ---- the reply on its way out ---- */
+
+static bool chopin__body_left_over(const chopin_ctx *c) { return c->body.mode && !c->body.complete; }
+
+/* Will the connection serve another request? Decided once, when the head of the reply is written. An unread body that is too long to be thrown away,
+ * or that the client holds back for a 100 it will not get, ends it. */
+static bool chopin__conn_keeps(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
+    const chopin_options *o = &w->site->options;
+    if (!c->head.keep_alive || o->no_keepalive || w->draining || k->overflow || k->linger) return false;
+    if (o->max_requests && k->requests >= o->max_requests) return false;
+    if (!chopin__body_left_over(c)) return true;
+    if (c->body.failed || (c->head.expect_continue && !c->body.arrived && !c->body.wanted)) return false;
+    return c->body.mode == CHOPIN__CHUNKED || c->body.left <= o->max_drain;
+}
+
+static inline chopin__framing chopin__ctx_framing(chopin_ctx *c) {
+    chopin__conn *k = c->k;
+    k->keep = chopin__conn_keeps(c->w, k, c);
+    return (chopin__framing){
+        .head_only = c->head.method_len == 4 && memcmp(c->base + c->head.method, "HEAD", 4) == 0,
+        .close = !k->keep, .keep_1_0 = k->keep && c->head.minor == 0,
+    };
+}
+
+/* Borrowed bytes die with the handler's frame: what the socket does not take now is copied. */
+static bool chopin__piece_own(chopin_worker *w, chopin__conn *k, chopin__piece *p) {
+    chopin__conn_flush(w, k);
+    bool queued = false;
+    for (chopin__piece *at = k->port.out.first; at; at = at->next) queued = queued || at == p;
+    if (!queued) return true;
+    chopin_str rest = chopin__str(p->ptr, p->len);
+    if (!chopin__own_copy(&w->site->heap, &rest, &p->release, &p->arg)) return false;
+    p->ptr = rest.ptr;
+    return true;
+}
+
+/* Writes the reply into the queue. From here on it is too late for headers. */
+static int chopin__reply_leave(chopin_ctx *c) {
+    chopin_worker *w = c->w;
+    chopin__piece *borrowed;
+    c->reply.left = true;
+    if (CHOPIN__UNLIKELY(c->k->state == CHOPIN__DEAD)) return CHOPIN_GONE;
+    bool ok = chopin__reply_write(&c->k->port.out, &w->pieces, &w->preset, &c->reply, chopin__ctx_framing(c), &borrowed);
+    if (ok && CHOPIN__UNLIKELY(borrowed != NULL)) ok = chopin__piece_own(w, c->k, borrowed);
+    if (ok) return CHOPIN_OK;
+    c->k->abort = true;                                      // half a reply must not look like a whole one
+    chopin__conn_lost(w, c->k);
+    return CHOPIN_MEMORY;
+}
+
+/* Makes short-lived bytes last until the outermost middleware has returned. */
+static int chopin__reply_keep(chopin_ctx *c) {
+    chopin__reply *r = &c->reply;
+    r->type = chopin__arena_copy(&c->arena, r->type);
+    if (r->kind == CHOPIN__BODY_STATIC || r->kind == CHOPIN__BODY_OWNED || !r->body.len) return CHOPIN_OK;
+    if (r->body.len <= CHOPIN__COPY_BELOW) {
+        r->body = chopin__arena_copy(&c->arena, r->body);
+        r->kind = CHOPIN__BODY_COPIED;
+        return r->body.ptr ? CHOPIN_OK : CHOPIN_MEMORY;
+    }
+    if (!chopin__own_copy(&c->w->site->heap, &r->body, &r->release, &r->arg)) { c->arena.full = true; r->body.len = 0; return CHOPIN_MEMORY; }
+    r->kind = CHOPIN__BODY_OWNED;
+    return CHOPIN_OK;
+}
+
+static CHOPIN__NOINLINE int chopin__answer_refused(chopin_ctx *c, int status, chopin__body_kind kind, void (*release)(void *), void *arg, const char *why) {
+    if (kind == CHOPIN__BODY_OWNED && release) release(arg);
+    if (!c->reply.status) { chopin__ctx_log(c, CHOPIN_ERROR, "reply %d refused: %s", status, why); return CHOPIN_INVALID; }
+    if (!c->reply.by_us) chopin__ctx_log(c, CHOPIN_WARNING, "second reply (%d) to a request already answered with %d ignored", status, c->reply.status);
+    return CHOPIN_OK;
+}
+
+/* The one way to answer: every reply helper ends here. */
+static int chopin__answer(chopin_ctx *c, int status, chopin_str type, chopin_str body, chopin__body_kind kind, void (*release)(void *), void *arg) {
+    chopin__reply *r = &c->reply;
+    if (CHOPIN__UNLIKELY(r->status)) return chopin__answer_refused(c, status, kind, release, arg, "");
+    if (CHOPIN__UNLIKELY(status < 200 || status > 999)) return chopin__answer_refused(c, status, kind, release, arg, "a status is 200 to 999");
+    if (CHOPIN__UNLIKELY(!r->type.ptr && !chopin__is_field_value(type))) return chopin__answer_refused(c, status, kind, release, arg, "control byte in the content type");
+    r->status = status;
+    r->kind = (uint8_t)kind;
+    if (!r->type.ptr) r->type = type;                        // chopin_set(c, "Content-Type", ...) wins
+    r->body = body;
+    r->release = release;
+    r->arg = arg;
+    return r->hold ? chopin__reply_keep(c) : chopin__reply_leave(c);
+}
+
+static int chopin__answer_copy(chopin_ctx *c, int status, chopin_str type, chopin_str body) {
+    return chopin__answer(c, status, type, body, CHOPIN__BODY_COPIED, NULL, NULL);
+}
+
+static uint64_t chopin__ctx_id(chopin_ctx *c) {
+    if (!c->id) c->id = chopin__random_next(&c->w->random) | 1;
+    return c->id;
+}
+
+/* application/problem+json (RFC 9457). `tell`: the client sees the text, else the request id. */
+static int chopin__problem(chopin_ctx *c, int status, chopin_str text, bool tell) {
+    char room[512], id[32];
+    chopin__json_out out = { .ptr = room, .cap = sizeof room, .arena = &c->arena };
+    if (c->reply.status) return chopin__answer_refused(c, status, CHOPIN__BODY_NONE, NULL, NULL, "");
+    snprintf(id, sizeof id, "request %016llx", (unsigned long long)chopin__ctx_id(c));
+    chopin__json_put(&out, "{\"status\":", 10);
+    chopin__json_u64(&out, (uint64_t)status);
+    chopin__json_put(&out, ",\"title\":", 9);
+    chopin__json_string(&out, chopin__str_z(chopin__reason(status)));
+    chopin__json_put(&out, tell ? ",\"detail\":" : ",\"instance\":", tell ? 10 : 12);
+    chopin__json_string(&out, tell ? text : chopin__str_z(id));
+    chopin__json_put(&out, "}\n", 2);
+    return chopin__answer_copy(c, status, CHOPIN_STR("application/problem+json"), chopin__str(out.ptr, out.failed ? 0 : out.len));
+}
+
+/* From 500 on the text is for the log alone. */
+static int chopin__fail(chopin_ctx *c, int status, chopin_str text) {
+    bool inside = status >= 500;
+    if (inside && !c->reply.status) {
+        chopin__ctx_log(c, CHOPIN_ERROR, "%d: %.*s [request %016llx]", status, CHOPIN_FMT(text), (unsigned long long)chopin__ctx_id(c));
+    }
+    return chopin__problem(c, status, text, !inside);
+}
+
+/* Answers for the handler: what it says afterwards is not worth a log line. */
+static int chopin__fail_by_us(chopin_ctx *c, int status, const char *text) {
+    if (!c->reply.status) {
+        chopin__fail(c, status, chopin__str_z(text));
+        c->reply.by_us = true;
+    }
+    return CHOPIN_ANSWERED;
+}
+
+/* A reply that was recorded but has not left is forgotten. */
+static void chopin__reply_drop(chopin_ctx *c) {
+    if (c->reply.release) c->reply.release(c->reply.arg);
+    bool hold = c->reply.hold;
+    chopin_str lines = chopin__str(c->reply.lines, c->reply.lines_len);
+    c->reply = (chopin__reply){ .hold = hold, .lines = (char *)(uintptr_t)lines.ptr, .lines_len = (uint32_t)lines.len, .lines_cap = (uint32_t)lines.len };
+}
+
+/* ---- input buffers ---- */
+
+/* An own buffer with the unused input; the borrowed one is the worker's again. False: out of memory. */
+static bool chopin__conn_own_input(chopin_worker *w, chopin__conn *k) {
+    if (!k->borrowed) return true;
+    uint32_t left = k->len - k->pos;
+    char *own = left ? chopin__pool_take(&w->inputs) : NULL;
+    if (left && !own) return false;
+    if (left) memcpy(own, k->buf + k->pos, left);
+    k->buf = own;
+    k->pos = 0;
+    k->len = left;
+    k->borrowed = false;
+    return true;
+}
+
+/* Bytes that were used up go; without any left the buffer goes too. */
+static void chopin__conn_tidy_input(chopin_worker *w, chopin__conn *k) {
+    if (k->pos < k->len) {
+        if (k->pos) memmove(k->buf, k->buf + k->pos, k->len - k->pos);
+        k->len -= k->pos;
+        k->pos = 0;
+        return;
+    }
+    if (k->buf && !k->borrowed) chopin__pool_give(&w->inputs, k->buf);
+    k->buf = NULL;
+    k->pos = k->len = 0;
+    k->borrowed = false;
+}
+
+/* The handler parks: the buffer under its views becomes the request's own, and the input behind it moves to another one. */
+static bool chopin__ctx_pin(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
+    if (c->pinned || !k->buf) return true;
+    uint32_t left = k->len - k->pos;
+    char *fresh = k->borrowed || left ? chopin__pool_take(&w->inputs) : NULL;
+    char *second = k->borrowed && left ? chopin__pool_take(&w->inputs) : NULL;
+    if (((k->borrowed || left) && !fresh) || (k->borrowed && left && !second)) {
+        if (fresh) chopin__pool_give(&w->inputs, fresh);
+        if (second) chopin__pool_give(&w->inputs, second);
+        return false;
+    }
+    char *next = k->borrowed ? second : fresh;
+    if (left) memcpy(next, k->buf + k->pos, left);
+    c->pinned = k->buf;
+    if (k->borrowed) w->io.buf = fresh;
+    k->buf = left ? next : NULL;
+    k->pos = 0;
+    k->len = left;
+    k->borrowed = false;
+    return true;
+}
+
+/* ---- request bodies ---- */
+
+/* Space for `more` decoded bytes in a buffer of our own. Grows with what has come, not with what was announced. */
+static bool chopin__body_room(chopin_ctx *c, size_t more) {
+    chopin__body *b = &c->body;
+    size_t need = b->len + more;
+    if (b->own && need <= b->cap) return true;
+    size_t cap = chopin__max(need, b->own ? b->cap * 2 : need);
+    if (b->mode == CHOPIN__LENGTH) cap = chopin__min(cap, b->len + more + b->left);
+    char *own = chopin__realloc(&c->w->site->heap, b->own, b->cap, cap);
+    if (!own) return false;
+    if (!b->own && b->len) memcpy(own, b->ptr, b->len);
+    b->own = b->ptr = own;
+    b->cap = cap;
+    return true;
+}
+
+/* `n` decoded bytes stand at `at`: kept in place while the request's buffer holds all of them, appended to our own later, or thrown away. */
+static int chopin__body_keep(chopin_ctx *c, char *at, size_t n) {
+    chopin__body *b = &c->body;
+    if (b->discard) { b->len += n; return b->len > c->w->site->options.max_drain ? -413 : 0; }
+    if (n > b->limit - b->len) return -413;
+    if (!b->own && !c->pinned && (b->len == 0 || b->ptr + b->len == at)) {
+        if (b->len == 0) b->ptr = at;
+        b->len += n;
+        return 0;
+    }
+    if (!n) return 0;
+    if (!chopin__body_room(c, n)) return -503;
+    memcpy(b->own + b->len, at, n);
+    b->len += n;
+    return 0;
+}
+
+/* The trailer section, once all of it is there: 1, 0 for more, or minus a status. Its bytes are copied: the input buffer moves on. */
+static int chopin__body_trailer(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
+    chopin__body *b = &c->body;
+    if (!b->trailer) {
+        size_t size = sizeof *b->trailer + w->site->rules.max_headers * sizeof(chopin__field);
+        if (k->len - k->pos >= 2 && memcmp(k->buf + k->pos, "\r\n", 2) == 0) { k->pos += 2; return 1; }   // nearly always
+        b->trailer = chopin__arena_alloc(&c->arena, size);
+        if (!b->trailer) return -503;
+        chopin__head_reset(b->trailer);
+        b->trailer->fields = (chopin__field *)(void *)(b->trailer + 1);
+    }
+    int n = chopin__trailer_parse(b->trailer, &w->site->rules, k->buf + k->pos, k->len - k->pos);
+    if (n <= 0) return n;
+    b->trailer_base = chopin__arena_copy(&c->arena, chopin__str(k->buf + k->pos, (size_t)n)).ptr;
+    k->pos += (uint32_t)n;
+    return b->trailer_base ? 1 : -503;
+}
+
+/* Decodes in place, so that nothing is copied twice. */
+static int chopin__body_chunks(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
+    chopin__body *b = &c->body;
+    if (!b->last_chunk) {
+        size_t used = 0, produced = 0;
+        char  *in = k->buf + k->pos, *out = !b->own && !c->pinned && b->len ? b->ptr + b->len : in;
+        int    rc = chopin__chunks_decode(&b->chunks, &w->site->rules, in, k->len - k->pos, &used, out, &produced);
+        k->pos += (uint32_t)used;
+        int kept = chopin__body_keep(c, out, produced);
+        if (rc < 0 || kept < 0) return rc < 0 ? rc : kept;
+        if (!b->discard && b->chunks.total > b->limit) return -413;
+        if (rc == 0) return 0;
+        b->last_chunk = true;
+    }
+    return chopin__body_trailer(w, k, c);
+}
+
+/* Uses up input for the body: 1 when it is complete, 0 for more, or minus the status to answer with. */
+static int chopin__body_feed(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
+    chopin__body *b = &c->body;
+    uint32_t before = k->pos;
+    int rc;
+    if (b->mode == CHOPIN__CHUNKED) {
+        rc = k->pos < k->len ? chopin__body_chunks(w, k, c) : 0;
+    } else {
+        size_t n = (size_t)(b->left < k->len - k->pos ? b->left : k->len - k->pos);
+        rc = chopin__body_keep(c, k->buf + k->pos, n);
+        k->pos += (uint32_t)n;
+        b->left -= n;
+        if (!rc) rc = b->left == 0;
+    }
+    b->received += k->pos - before;
+    b->arrived = b->arrived || k->pos > before;
+    b->complete = rc == 1;
+    return rc;
+}
+
+static const char *chopin__body_why(const chopin_ctx *c, int status) {
+    switch (status) {
+    case 413: return chopin_status_text(CHOPIN_TOO_LARGE);
+    case 408: return "the body came too slowly";
+    case 503: return chopin_status_text(CHOPIN_MEMORY);
+    default:  return c->body.trailer && c->body.trailer->why ? c->body.trailer->why : c->body.chunks.why ? c->body.chunks.why : "malformed body";
+    }
+}
+
+
+/* ---- settling: the end of every event ---- */
+
+static void chopin__conn_reap(chopin_worker *w, chopin__conn *k) {
+    if (k->ctx) chopin__ctx_give(k->ctx);
+    if (k->buf && !k->borrowed) chopin__pool_give(&w->inputs, k->buf);
+    w->connections--;
+    chopin__count(&w->counts.closed);
+    chopin__slab_give(&w->slab, k);
+}
+
+/* All is sent. Input may still be on its way: closing now would answer it with a reset, which can overtake our last bytes, so
+ * only our side is shut and what comes is thrown away for a while (RFC 9112 9.6). */
+static void chopin__conn_end(chopin_worker *w, chopin__conn *k) {
+    if (k->abort || !k->linger || w->site->options.linger_ms < 0) { chopin__conn_kill(w, k); return; }
+    k->state = CHOPIN__LINGERING;
+    w->io.ops->finish(&w->io, &k->port);
+    k->pos = k->len;
+    chopin__conn_tidy_input(w, k);
+    k->read_due = chopin__after(w->now, w->site->options.linger_ms);
+}
+
+/* Is it the body that is read now, straight into its own buffer? */
+static bool chopin__conn_reads_direct(const chopin__conn *k) {
+    const chopin_ctx *c = k->ctx;
+    return (k->state == CHOPIN__HANDLING || k->state == CHOPIN__AWAITING) && c->body.mode == CHOPIN__LENGTH && c->body.own && c->body.cap > c->body.len;
+}
+
+static bool chopin__conn_wants_input(const chopin_worker *w, const chopin__conn *k) {
+    switch ((chopin__conn_state)k->state) {
+    case CHOPIN__READING:  return k->port.out.bytes <= w->site->options.high_water;
+    case CHOPIN__AWAITING:
+    case CHOPIN__HANDLING: return k->ctx->body.wanted && !k->ctx->body.complete && !k->ctx->body.failed;
+    case CHOPIN__DRAINING:
+    case CHOPIN__LINGERING: return true;
+    default: return false;
+    }
+}
+
+/* Tells the backend whether input is wanted, and where to. */
+static void chopin__conn_arm(chopin_worker *w, chopin__conn *k) {
+    bool wants = chopin__conn_wants_input(w, k);
+    k->port.buf = NULL;
+    if (CHOPIN__UNLIKELY(wants && (k->buf || k->state != CHOPIN__READING))) {
+        if (chopin__conn_reads_direct(k)) {
+            k->port.buf = k->ctx->body.own + k->ctx->body.len;
+            k->port.room = (uint32_t)chopin__min(chopin__min(k->ctx->body.cap - k->ctx->body.len, k->ctx->body.left), INT32_MAX);
+        } else if (k->buf) {
+            k->port.buf = k->buf + k->len;
+            k->port.room = (uint32_t)w->inputs.block_size - k->len;
+        }
+    }
+    if (CHOPIN__LIKELY(wants == ((k->port.armed & CHOPIN__IN) != 0))) return;
+    if (wants) w->io.ops->start(&w->io, &k->port, CHOPIN__IN);
+    else       w->io.ops->stop(&w->io, &k->port, CHOPIN__IN);
+}
+
+/* Between requests the idle deadline runs, from the first byte of a head that of the head, and none while we are the ones who wait. */
+static void chopin__conn_reading_due(chopin_worker *w, chopin__conn *k) {
+    if (CHOPIN__LIKELY(!k->buf && !k->ctx)) {
+        k->in_head = false;
+        k->read_due = chopin__after(w->now, w->site->options.idle_timeout_ms);
+    } else if (k->port.out.bytes > w->site->options.high_water) {
+        k->in_head = false;
+        k->read_due = CHOPIN__NEVER;
+    } else if (!k->in_head) {
+        k->in_head = true;
+        k->read_due = chopin__after(w->now, w->site->options.header_timeout_ms);
+    }
+}
+
+static void chopin__conn_settle(chopin_worker *w, chopin__conn *k) {
+    if (CHOPIN__LIKELY(k->state != CHOPIN__DEAD)) chopin__conn_flush(w, k);
+    if (CHOPIN__LIKELY(k->state == CHOPIN__READING)) {
+        if (CHOPIN__UNLIKELY(k->buf != NULL)) {
+            if (!chopin__conn_own_input(w, k)) { k->abort = true; chopin__conn_kill(w, k); }
+            else if (!k->borrowed) chopin__conn_tidy_input(w, k);
+        }
+        chopin__conn_reading_due(w, k);
+    } else if (k->state == CHOPIN__CLOSING && !k->port.out.bytes) {
+        chopin__conn_end(w, k);
+    }
+    if (CHOPIN__UNLIKELY(k->state == CHOPIN__DEAD)) {
+        if (!k->handling) chopin__conn_reap(w, k);
+        return;
+    }
+    chopin__conn_arm(w, k);
+    chopin__conn_set_timer(w, k);
+}
+
+/* ---- parking ---- */
+
+static void chopin__wait_link(chopin_worker *w, chopin__wait *wait, int64_t due) {
+    wait->parked = true;
+    wait->prev = NULL;
+    wait->next = w->parked;
+    if (w->parked) w->parked->prev = wait;
+    w->parked = wait;
+    w->parked_count++;
+    wait->timer.of_wait = true;
+    chopin__timer_set(&w->wheel, &wait->timer, due);
+    chopin__count(&w->counts.parked);
+}
+
+/* Parks the current fiber until chopin__wake() or `due`, which gives CHOPIN_TIMEOUT. `c` is whose handler it is, or NULL. The loop goes on on another
+ * fiber. FULL: no fiber is to be had, nothing has happened. */
+static int chopin__park(chopin_worker *w, chopin_ctx *c, chopin__wait *wait, int64_t due) {
+    if (c && c->gone && !wait->stubborn) return CHOPIN_GONE;
+    if (w->cancelled && !wait->stubborn) return CHOPIN_CANCELED;
+    chopin__fiber *next = w->parked_count < w->site->options.max_parked ? chopin__fiber_take(&w->fibers) : NULL;
+    if (!next) return CHOPIN_FULL;
+    if (c && !chopin__ctx_pin(w, c->k, c)) { chopin__fiber_give(&w->fibers, next); return CHOPIN_MEMORY; }
+    wait->fiber = w->fibers.current;
+    wait->ctx = c;
+    chopin__wait_link(w, wait, c && c->deadline < due && !wait->stubborn ? c->deadline : due);
+    chopin_ctx *running = w->running;
+    w->running = NULL;
+    if (c) { c->wait = wait; chopin__conn_settle(w, c->k); }
+    chopin__fiber_switch(&w->fibers, next);
+    w->running = running;
+    if (c) c->wait = NULL;
+    return wait->result;
+}
+
+/* No fiber, no memory: the request is answered 503 and the wait fails. */
+static int chopin__park_failed(chopin_ctx *c, int status) {
+    if (c && (status == CHOPIN_FULL || status == CHOPIN_MEMORY)) chopin__fail_by_us(c, 503, chopin_status_text(status));
+    return status;
+}
+
+/* ---- the body, on demand ---- */
+
+/* Some room ahead of what comes next, so that it is received where it belongs: twice what we have, 64 KiB at first. */
+static bool chopin__body_prepare(chopin_ctx *c) {
+    chopin__body *b = &c->body;
+    if (b->mode != CHOPIN__LENGTH || b->complete || (b->own && b->cap > b->len)) return true;
+    size_t ahead = chopin__max(b->len, 65536);
+    return chopin__body_room(c, b->left < ahead ? (size_t)b->left : ahead);
+}
+
+static void chopin__body_continue(chopin_ctx *c) {
+    if (!c->head.expect_continue || c->body.arrived || c->reply.left) return;
+    chopin__queue_copy(&c->k->port.out, &c->w->pieces, CHOPIN_STR("HTTP/1.1 100 Continue\r\n\r\n"));
+}
+
+/* From here on the rest of the body is received, and the client told to send it if it waits for that. */
+static int chopin__body_want(chopin_ctx *c) {
+    chopin__body *b = &c->body;
+    if (!b->wanted) {
+        chopin__body_continue(c);
+        b->wanted = true;
+        b->started = c->w->now;
+        chopin__body_set_due(c->w, c->k, c);
+    }
+    return chopin__body_prepare(c) ? CHOPIN_OK : CHOPIN_MEMORY;
+}
+
+static int chopin__body_refuse(chopin_ctx *c, int status) {
+    c->body.failed = status;
+    c->k->linger = true;
+    return chopin__fail_by_us(c, status, chopin__body_why(c, status));
+}
+
+/* Input for the body has come: 1 when it is complete, 0, or minus a status. */
+static int chopin__conn_body_input(chopin_worker *w, chopin__conn *k, int64_t n) {
+    chopin_ctx   *c = k->ctx;
+    chopin__body *b = &c->body;
+    int rc;
+    if (k->port.buf && b->own && k->port.buf == b->own + b->len) {
+        b->len += (size_t)n;
+        b->left -= (uint64_t)n;
+        b->received += (uint64_t)n;
+        b->arrived = true;
+        b->complete = b->left == 0;
+        rc = b->complete;
+    } else {
+        rc = chopin__body_feed(w, k, c);
+        if (!chopin__conn_own_input(w, k)) rc = -503;
+        else if (!k->borrowed) chopin__conn_tidy_input(w, k);
+    }
+    if (rc == 0 && !chopin__body_prepare(c)) rc = -503;
+    chopin__body_set_due(w, k, c);
+    return rc;
+}
+
+/* ---- running a request ---- */
+
+/* Does `path` lie under `prefix`, in whole segments? */
+static bool chopin__under(chopin_str prefix, chopin_str path) {
+    while (prefix.len && prefix.ptr[prefix.len - 1] == '/') prefix.len--;
+    return chopin__starts(path, prefix) && (path.len == prefix.len || path.ptr[prefix.len] == '/');
+}
+
+static chopin_str chopin__ctx_path(const chopin_ctx *c) { return chopin__ctx_str(c, c->head.path, c->head.path_len); }
+static chopin_str chopin__ctx_method(const chopin_ctx *c) { return chopin__ctx_str(c, c->head.method, c->head.method_len); }
+
+static int chopin__answer_allow(chopin_ctx *c, int status) {
+    char   room[512], *text = room;
+    size_t n = chopin__router_allow(&c->w->site->router, chopin__ctx_path(c), c->head.percent, room, sizeof room);
+    if (n > sizeof room && (text = chopin__arena_alloc(&c->arena, n)) != NULL) {
+        chopin__router_allow(&c->w->site->router, chopin__ctx_path(c), c->head.percent, text, n);
+    }
+    if (text) chopin__lines_add(&c->reply, &c->arena, CHOPIN_STR("Allow"), chopin__str(text, n));
+    if (status == 204) return chopin__answer(c, 204, chopin__absent(), chopin__absent(), CHOPIN__BODY_NONE, NULL, NULL);
+    return chopin__problem(c, status, CHOPIN_STR("this path does not answer to that method; Allow lists those it does"), true);
+}
+
+/* The path with its last slash added or taken away is a route: 308 there, query included (chopin_options.redirect_slash). */
+static bool chopin__answer_slash(chopin_ctx *c) {
+    char *room = chopin__arena_alloc(&c->arena, (size_t)c->head.path_len + c->head.query_len + 2);
+    if (!room) return false;
+    chopin_str other = chopin__router_other_slash(&c->w->site->router, chopin__ctx_method(c), chopin__ctx_path(c), c->head.percent, room);
+    if (!other.ptr) return false;
+    memmove(room, other.ptr, other.len);
+    char *end = room + other.len;
+    if (c->head.has_query) {
+        *end++ = '?';
+        end = chopin__put(end, c->base + c->head.query, c->head.query_len);
+    }
+    chopin__lines_add(&c->reply, &c->arena, CHOPIN_STR("Location"), chopin__str(room, (size_t)(end - room)));
+    chopin__answer(c, 308, chopin__absent(), chopin__absent(), CHOPIN__BODY_NONE, NULL, NULL);
+    return true;
+}
+
+static const char *chopin__refuse_why(const chopin_ctx *c) {
+    if (c->refuse == 503) return "the server is at its connection limit: try again";
+    if (c->body.mode) return chopin__body_why(c, c->refuse);
+    return "malformed percent escape in the target";
+}
+
+/* What stands at the end of a chain when no handler is to run. */
+static int chopin__special(chopin_ctx *c) {
+    bool options = chopin__equal(chopin__ctx_method(c), CHOPIN_STR("OPTIONS"));
+    if (c->refuse == 503) chopin__lines_add(&c->reply, &c->arena, CHOPIN_STR("Retry-After"), CHOPIN_STR("1"));
+    if (c->refuse) return chopin__problem(c, c->refuse, chopin__str_z(chopin__refuse_why(c)), true);
+    if (options && (c->found == CHOPIN__NO_METHOD || chopin__equal(chopin__ctx_path(c), CHOPIN_STR("*")))) return chopin__answer_allow(c, 204);
+    if (c->found == CHOPIN__NO_METHOD) return chopin__answer_allow(c, 405);
+    if (c->found == CHOPIN__UNKNOWN_METHOD) return chopin__problem(c, 501, CHOPIN_STR("no route answers to that method"), true);
+    if (c->w->site->options.redirect_slash && chopin__answer_slash(c)) return CHOPIN_OK;
+    return chopin__problem(c, 404, CHOPIN_STR("there is nothing at this path"), true);
+}
+
+static const chopin__step chopin__special_step = { chopin__special, NULL };
+
+/* The chain of a request that no handler answers: the route's middleware if there is a route, else what covers the path. */
+static void chopin__ctx_special(chopin_ctx *c) {
+    size_t most = 1;
+    for (const chopin__use *use = c->w->site->uses; use; use = use->next) most++;
+    if (c->endpoint) most = c->endpoint->step_count;
+    chopin__step *steps = chopin__arena_alloc(&c->arena, most * sizeof *steps);
+    c->steps = &chopin__special_step;
+    c->step_count = 1;
+    if (!steps || most == 1) return;
+    uint32_t n = 0;
+    if (c->endpoint) {
+        n = c->endpoint->step_count - 1;
+        memcpy(steps, c->endpoint->steps, n * sizeof *steps);
+    } else {
+        for (const chopin__use *use = c->w->site->uses; use; use = use->next) {
+            if (chopin__under(use->prefix, chopin__ctx_path(c))) steps[n++] = use->step;
+        }
+    }
+    steps[n++] = chopin__special_step;
+    c->steps = steps;
+    c->step_count = n;
+}
+
+/* Runs the deferred functions, last first. Each is unlinked before it runs, so one that crashes does not run again. */
+static void chopin__ctx_run_deferred(chopin_ctx *c) {
+    while (c->deferred) {
+        chopin__deferred *d = c->deferred;
+        c->deferred = d->next;
+        d->fn(d->arg);
+    }
+}
+
+/* Makes sure that something has been answered, and names whoever forgot to. */
+static void chopin__ctx_answer_rest(chopin_ctx *c, int rc) {
+    chopin__reply *r = &c->reply;
+    r->hold = false;
+    if (r->left) {
+        if (rc < 0 && !r->by_us && rc != CHOPIN_GONE) chopin__ctx_log(c, CHOPIN_WARNING, "handler returned %d (%s) after its reply", rc, chopin_status_text(rc));
+        return;
+    }
+    bool timed_out = c->deadline <= c->w->now;
+    if (c->arena.full) {
+        chopin__reply_drop(c);
+        chopin__fail(c, 503, CHOPIN_STR("request memory is used up (raise chopin_options.max_arena)"));
+    } else if (rc < 0 && !r->by_us && !c->gone) {
+        if (r->status) chopin__reply_drop(c);
+        chopin__fail(c, timed_out ? 503 : 500, chopin__str_z(chopin_status_text(rc)));
+    } else if (!r->status) {
+        chopin__fail(c, timed_out ? 503 : 500, timed_out ? CHOPIN_STR("handler timeout") : CHOPIN_STR("the handler returned without a reply"));
+    }
+    if (!r->left) chopin__reply_leave(c);
+}
+
+static void chopin__conn_release_ctx(chopin__conn *k) {
+    chopin__ctx_give(k->ctx);
+    k->ctx = NULL;
+}
+
+static void chopin__conn_close_after(chopin__conn *k) {
+    if (k->state == CHOPIN__DEAD) return;
+    k->linger = k->linger || k->pos < k->len || k->port.ready & CHOPIN__IN;
+    k->state = CHOPIN__CLOSING;
+}
+
+/* Throws away what is left of a body. */
+static void chopin__conn_drain(chopin_worker *w, chopin__conn *k) {
+    chopin_ctx *c = k->ctx;
+    int rc = chopin__body_feed(w, k, c);
+    if (rc == 0) {
+        k->pos = k->len;
+        chopin__conn_tidy_input(w, k);
+        chopin__body_set_due(w, k, c);
+        return;
+    }
+    k->linger = rc < 0;
+    chopin__conn_release_ctx(k);
+    k->state = CHOPIN__READING;
+    if (rc < 0) chopin__conn_close_after(k);
+}
+
+/* The handler has returned, or was abandoned: the reply leaves, and the connection goes on to what follows. */
+static void chopin__conn_conclude(chopin_worker *w, chopin__conn *k, chopin_ctx *c, int rc) {
+    chopin__ctx_answer_rest(c, rc);
+    if (CHOPIN__UNLIKELY(c->deferred != NULL)) chopin__ctx_run_deferred(c);
+    w->running = NULL;
+    k->handling = false;
+    atomic_store_explicit(&k->serial, atomic_load_explicit(&k->serial, memory_order_relaxed) + 1, memory_order_release);
+    if (CHOPIN__UNLIKELY(k->state == CHOPIN__DEAD)) { chopin__conn_release_ctx(k); return; }
+    k->read_due = CHOPIN__NEVER;
+    k->state = CHOPIN__READING;
+    if (CHOPIN__UNLIKELY(!k->keep)) {
+        k->linger = k->linger || chopin__body_left_over(c);
+        chopin__conn_release_ctx(k);
+        chopin__conn_close_after(k);
+    } else if (CHOPIN__UNLIKELY(chopin__body_left_over(c))) {
+        k->state = CHOPIN__DRAINING;
+        c->body.discard = true;
+        c->body.len = 0;
+        c->body.started = w->now;
+        c->base = NULL;
+        chopin__conn_drain(w, k);
+    } else {
+        chopin__conn_release_ctx(k);
+    }
+}
+
+static void chopin__conn_handle(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
+    if (CHOPIN__UNLIKELY(c->refuse || !c->endpoint)) chopin__ctx_special(c);
+    c->reply.hold = c->step_count > 1;
+    k->state = CHOPIN__HANDLING;
+    k->handling = true;
+    w->running = c;
+    w->last_endpoint = c->endpoint;
+    int rc = c->steps[0].fn(c);
+    chopin__conn_conclude(w, k, c, rc);
+}
+
+/* Ready bytes, with the Date of this second. False: the ordinary way must be taken. */
+static bool chopin__conn_fixed(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
+    const chopin__fixed *f = c->endpoint->fixed;
+    if (c->body.mode || c->head.minor == 0 || f->status != 200 || (f->etag.ptr && c->head.slot[CHOPIN_H_IF_NONE_MATCH])) return false;
+    chopin__framing framing = chopin__ctx_framing(c);
+    size_t tail = f->tail.len - (framing.head_only ? f->body_len : 0);
+    char  *to = framing.close ? NULL : chopin__queue_reserve(&k->port.out, &w->pieces, w->preset.len + tail);
+    if (!to) return false;
+    to = chopin__put(to, w->preset.text, w->preset.len);
+    memcpy(to, f->tail.ptr, tail);
+    chopin__queue_wrote(&k->port.out, w->preset.len + tail);
+    chopin__conn_release_ctx(k);
+    return true;
+}
+
+/* What the head says about the body, and what of it is here already. */
+static void chopin__conn_begin_body(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
+    chopin__body *b = &c->body;
+    if (!c->head.chunked && (!c->head.has_length || c->head.content_length == 0)) return;
+    b->mode = c->head.chunked ? CHOPIN__CHUNKED : CHOPIN__LENGTH;
+    b->left = c->head.content_length;
+    b->limit = c->endpoint ? c->endpoint->options.max_body : w->site->options.max_body;
+    b->started = w->now;
+    b->ptr = k->buf + k->pos;
+    if (b->mode == CHOPIN__LENGTH && b->left > b->limit) { c->refuse = 413; k->linger = true; return; }
+    int rc = chopin__body_feed(w, k, c);
+    if (rc >= 0) return;
+    c->refuse = b->failed = -rc;
+    k->linger = true;
+}
+
+/* Finds out who answers. */
+static void chopin__conn_route(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
+    chopin_str path = chopin__ctx_path(c);
+    chopin__route *route = NULL;
+    c->deadline = CHOPIN__NEVER;
+    if (CHOPIN__UNLIKELY(c->head.percent) && !chopin__percent_ok(chopin__ctx_str(c, c->head.target, c->head.target_len))) c->refuse = 400;
+    if (CHOPIN__UNLIKELY(k->overflow) && !chopin__equal(path, CHOPIN_STR("/health"))) c->refuse = 503;
+    if (CHOPIN__UNLIKELY(c->refuse)) return;
+    c->found = chopin__router_find(&w->site->router, chopin__ctx_method(c), path, c->head.percent, &route, c->spans);
+    if (CHOPIN__UNLIKELY(c->found != CHOPIN__FOUND)) return;
+    c->endpoint = (chopin__endpoint *)route;
+    c->steps = c->endpoint->steps;
+    c->step_count = c->endpoint->step_count;
+    if (CHOPIN__UNLIKELY(c->endpoint->options.handler_timeout_ms > 0)) c->deadline = w->now + c->endpoint->options.handler_timeout_ms;
+}
+
+/* A head is complete: k->buf[pos ..] starts with `used` bytes of it. */
+static void chopin__conn_begin(chopin_worker *w, chopin__conn *k, chopin_ctx *c, uint32_t used) {
+    c->k = k;
+    c->base = k->buf + k->pos;
+    k->ctx = c;
+    k->pos += used;
+    k->in_head = false;
+    k->read_due = CHOPIN__NEVER;
+    k->requests++;
+    chopin__count(&w->counts.requests);
+    chopin__conn_route(w, k, c);
+    chopin__conn_begin_body(w, k, c);
+    if (c->endpoint && c->endpoint->fixed && c->step_count == 1 && !c->refuse && chopin__conn_fixed(w, k, c)) return;
+#if defined(CHOPIN_NO_FIBERS)
+    if (chopin__body_left_over(c) && !c->refuse) {           // nobody can wait for the rest later
+        k->state = CHOPIN__AWAITING;
+        if (chopin__ctx_pin(w, k, c) && chopin__body_want(c) == CHOPIN_OK) return;
+        c->refuse = 503;
+        k->linger = true;
+    }
+#endif
+    chopin__conn_handle(w, k, c);
+}
+
+/* A head that is wrong, too large or too slow: one answer, and nothing behind it is ever parsed. */
+static void chopin__conn_reject(chopin_worker *w, chopin__conn *k, chopin_ctx *c, int status, const char *why) {
+    c->k = k;
+    c->base = k->buf + k->pos;
+    k->ctx = c;
+    c->head.keep_alive = false;
+    c->deadline = CHOPIN__NEVER;
+    k->linger = true;
+    chopin__count(status == 408 ? &w->counts.timeouts : &w->counts.bad_requests);
+    chopin__log(&w->site->logger, CHOPIN_DEBUG, "request refused with %d: %s", status, why ? why : "");
+    chopin__problem(c, status, chopin__str_z(why ? why : chopin__reason(status)), true);
+    chopin__conn_release_ctx(k);
+    k->pos = k->len;
+    k->state = k->state == CHOPIN__DEAD ? CHOPIN__DEAD : CHOPIN__CLOSING;
+}
+
+/* Parses and answers what is buffered until it is incomplete, a handler parks (this then goes on on its stack later), or too much is unsent. */
+static void chopin__conn_serve(chopin_worker *w, chopin__conn *k) {
+    while (k->state == CHOPIN__READING && k->pos < k->len && k->port.out.bytes <= w->site->options.high_water) {
+        chopin_ctx *c = k->ctx ? k->ctx : chopin__ctx_take(w);
+        if (!c) { k->abort = true; chopin__conn_kill(w, k); return; }
+        int used = chopin__head_parse(&c->head, &w->site->rules, k->buf + k->pos, k->len - k->pos);
+        if (CHOPIN__LIKELY(used > 0)) { chopin__conn_begin(w, k, c, (uint32_t)used); continue; }
+        if (used < 0) chopin__conn_reject(w, k, c, -used, c->head.why);
+        else          k->ctx = c;
+        return;
+    }
+}
+
+/* ---- events ---- */
+
+/* The client will send no more. Between requests that is a farewell, within a body a broken one. */
+static void chopin__conn_eof(chopin_worker *w, chopin__conn *k) {
+    switch ((chopin__conn_state)k->state) {
+    case CHOPIN__READING:
+    case CHOPIN__DRAINING:
+        if (k->ctx) chopin__conn_release_ctx(k);
+        k->linger = false;
+        k->state = CHOPIN__CLOSING;
+        break;
+    case CHOPIN__HANDLING: chopin__conn_lost(w, k); break;
+    default: chopin__conn_kill(w, k); break;
+    }
+}
+
+/* More of a body has come while its handler waits for it, or before it runs. */
+static void chopin__conn_feed(chopin_worker *w, chopin__conn *k, int64_t n) {
+    chopin_ctx *c = k->ctx;
+    int rc = chopin__conn_body_input(w, k, n);
+    if (rc == 0) return;
+    k->read_due = CHOPIN__NEVER;
+    if (k->state == CHOPIN__AWAITING) {
+        if (rc < 0) { c->refuse = c->body.failed = -rc; k->linger = true; }
+        chopin__conn_handle(w, k, c);
+        chopin__conn_serve(w, k);
+        return;
+    }
+    if (rc < 0) chopin__body_refuse(c, -rc);
+    if (c->wait) chopin__wake(w, c->wait, rc < 0 ? CHOPIN_MALFORMED : CHOPIN_OK);
+}
+
+static void chopin__conn_input(chopin_worker *w, chopin__conn *k, int64_t n, const char *data) {
+    if (CHOPIN__LIKELY(!k->port.buf)) {
+        k->buf = (char *)(uintptr_t)data;
+        k->borrowed = true;
+        k->pos = 0;
+        k->len = (uint32_t)n;
+    } else if (k->port.buf == k->buf + k->len && k->buf) {
+        k->len += (uint32_t)n;
+    }
+    switch ((chopin__conn_state)k->state) {
+    case CHOPIN__READING:   chopin__conn_serve(w, k); break;
+    case CHOPIN__AWAITING:
+    case CHOPIN__HANDLING:  chopin__conn_feed(w, k, n); break;
+    case CHOPIN__DRAINING:  chopin__conn_drain(w, k); chopin__conn_serve(w, k); break;
+    default:                k->pos = k->len; chopin__conn_tidy_input(w, k); break;
+    }
+}
+
+static void chopin__conn_output(chopin_worker *w, chopin__conn *k, int64_t n) {
+    if (n < 0) { chopin__conn_lost(w, k); return; }
+    k->write_bytes += (uint64_t)n;
+    chopin__queue_sent(&k->port.out, &w->pieces, (size_t)n);
+    chopin__conn_flush(w, k);
+    if (k->state == CHOPIN__READING && k->port.out.bytes <= w->site->options.low_water) chopin__conn_serve(w, k);
+}
+
+/* Something happened to a connection. After this call it may be gone. */
+static void chopin__conn_event(chopin_worker *w, chopin__conn *k, const chopin__event *event) {
+    if (event->what == CHOPIN__HUNG)     chopin__conn_lost(w, k);
+    else if (event->what == CHOPIN__OUT) chopin__conn_output(w, k, event->result);
+    else if (event->result > 0)          chopin__conn_input(w, k, event->result, event->data);
+    else if (event->result == 0)         chopin__conn_eof(w, k);
+    else                                 chopin__conn_lost(w, k);
+    chopin__conn_settle(w, k);
+}
+
+/* Input was due by now. */
+static void chopin__conn_late(chopin_worker *w, chopin__conn *k) {
+    chopin_ctx *c = k->ctx;
+    chopin__count(&w->counts.timeouts);
+    k->read_due = CHOPIN__NEVER;
+    switch ((chopin__conn_state)k->state) {
+    case CHOPIN__READING:
+        if (c) chopin__conn_reject(w, k, c, 408, "the head of the request came too slowly");
+        else   chopin__conn_kill(w, k);
+        break;
+    case CHOPIN__HANDLING:
+        chopin__body_refuse(c, 408);
+        if (c->wait) chopin__wake(w, c->wait, CHOPIN_TIMEOUT);
+        break;
+    case CHOPIN__AWAITING:
+        c->refuse = c->body.failed = 408;
+        k->linger = true;
+        chopin__conn_handle(w, k, c);
+        break;
+    default: chopin__conn_kill(w, k); break;
+    }
+}
+
+static void chopin__conn_timer(chopin_worker *w, chopin__conn *k) {
+    if (k->write_due <= w->now) {
+        chopin__count(&w->counts.timeouts);
+        k->abort = true;
+        chopin__conn_lost(w, k);
+    } else if (k->read_due <= w->now) {
+        chopin__conn_late(w, k);
+    }
+    chopin__conn_settle(w, k);
+}
+
+/* The handler of w->fallen was abandoned by a panic or a crash: its client gets 500, everybody else nothing. */
+static void chopin__conn_fallen(chopin_worker *w) {
+    chopin_ctx   *c = w->fallen;
+    chopin__conn *k = c->k;
+    w->fallen = NULL;
+    w->running = c;                                          // its deferred functions may fall, too
+    c->wait = NULL;
+    if (!c->reply.left) {
+        chopin__reply_drop(c);
+        c->reply.hold = false;
+        chopin__fail(c, 500, chopin__str_z(w->fallen_why));
+        c->reply.by_us = true;
+    } else if (w->fallen_why[0]) {
+        chopin__ctx_log(c, CHOPIN_ERROR, "after its reply: %s", w->fallen_why);
+    }
+    chopin__conn_conclude(w, k, c, CHOPIN_OK);
+    chopin__conn_serve(w, k);
+    chopin__conn_settle(w, k);
+}
+
+/* A connection for an accepted descriptor. False: no entry, or the backend refused; the caller closes it. */
+static chopin__conn *chopin__conn_open(chopin_worker *w, int fd, bool overflow) {
+    _Static_assert(sizeof(chopin__conn) <= 256, "an idle connection costs at most 256 bytes");
+    chopin__conn *k = chopin__slab_take(&w->slab);
+    if (!k) return NULL;
+    chopin__port_open(&k->port, fd, CHOPIN__CONNECTION);
+    k->write_due = CHOPIN__NEVER;
+    k->overflow = overflow;
+    if (!w->io.ops->attach(&w->io, &k->port, false)) { chopin__slab_give(&w->slab, k); return NULL; }
+    w->connections++;
+    chopin__count(&w->counts.accepted);
+    chopin__conn_settle(w, k);
+    return k;
+}
+
+/* ==========================================================================================================
+   >>worker   one thread: the loop, its listeners, timers and messages, faults, the end
+   The loop runs on whichever fiber is current and keeps all its state in the worker. A turn: wait for events once, serve them,
+   then messages, timers and, last, the fibers that asked to come last.
+   ========================================================================================================== */
+
+static _Thread_local chopin_worker *chopin__this_worker;    // whose thread this is; for signal handlers and chopin_wait()
+
+typedef struct chopin__waiter {         // a slab entry for a descriptor that a handler waits for
+    chopin__port  port;
+    chopin__wait *wait;
+} chopin__waiter;
+
+typedef struct chopin__ticket {         // a slab entry for a fiber that another one will wake
+    chopin__slab_entry entry;
+    chopin__wait *wait;                 // parked, or NULL
+    bool          woken;                // WAKE came first
+} chopin__ticket;
+
+/* ---- accepting ---- */
+
+static const char chopin__full_reply[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+#define CHOPIN__RESERVE 64              // entries beyond max_connections, which answer /health and 503
+
+/* There is no room even for a polite refusal by a handler: ready bytes, then close. */
+static void chopin__worker_refuse(chopin_worker *w, int fd) {
+    chopin__count(&w->counts.refused);
+    if (w->io.ops->fd(&w->io) < 0) return;                   // scripted clients have no descriptor
+    ssize_t ignored = send(fd, chopin__full_reply, sizeof chopin__full_reply - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)ignored;
+    shutdown(fd, SHUT_WR);
+    close(fd);
+}
+
+static void chopin__worker_peer(chopin_worker *w, chopin__conn *k) {
+    struct sockaddr_storage from = { .ss_family = AF_UNIX };
+    socklen_t size = sizeof from;
+    if (k->peer_port || w->io.ops->fd(&w->io) < 0 || getpeername(k->port.fd, (struct sockaddr *)&from, &size) != 0) return;
+    k->peer = chopin__guard_address_of(&from);
+    if (from.ss_family == AF_INET)  k->peer_port = ntohs(((struct sockaddr_in *)(void *)&from)->sin_port);
+    if (from.ss_family == AF_INET6) k->peer_port = ntohs(((struct sockaddr_in6 *)(void *)&from)->sin6_port);
+}
+
+static bool chopin__same_network(const chopin__address *a, const chopin__address *b) {
+    return a->family == b->family && memcmp(a->bytes, b->bytes, a->family == 6 ? 8 : 4) == 0;
+}
+
+/* How many connections come from the same address. Off by default; the walk is bounded by max_connections. */
+static size_t chopin__worker_count_peer(const chopin_worker *w, const chopin__conn *k) {
+    size_t n = 0;
+    for (uint32_t i = 0; i < w->slab.used; i++) {
+        const chopin__conn *other = chopin__slab_at(&w->slab, i);
+        if ((atomic_load_explicit(&other->port.entry.generation, memory_order_relaxed) & 1) && other->port.kind == CHOPIN__CONNECTION
+            && chopin__same_network(&other->peer, &k->peer)) n++;
+    }
+    return n;
+}
+
+static void chopin__worker_accept(chopin_worker *w, int fd) {
+    size_t max = w->site->options.max_connections, per_address = w->site->options.max_per_address;
+    chopin__conn *k = w->connections < max + CHOPIN__RESERVE ? chopin__conn_open(w, fd, w->connections >= max) : NULL;
+    if (!k) { chopin__worker_refuse(w, fd); return; }
+    if (k->overflow) chopin__count(&w->counts.refused);
+    if (!per_address) return;
+    chopin__worker_peer(w, k);
+    if (k->peer.family && chopin__worker_count_peer(w, k) > per_address) k->overflow = true;
+}
+
+/* No descriptors left: the spare one is given up for a moment, so that the client is told and the queue moves. */
+static void chopin__worker_no_descriptors(chopin_worker *w, int listener) {
+    if (w->spare_fd < 0) return;
+    close(w->spare_fd);
+    int fd = accept(listener, NULL, NULL);
+    if (fd >= 0) chopin__worker_refuse(w, fd);
+    w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void chopin__worker_listener_event(chopin_worker *w, const chopin__event *event) {
+    if (event->result >= 0) { chopin__worker_accept(w, (int)event->result); return; }
+    if (event->result == -EMFILE || event->result == -ENFILE) { chopin__worker_no_descriptors(w, event->port->fd); return; }
+    chopin__log(&w->site->logger, CHOPIN_WARNING, "accept: %s", strerror((int)-event->result));
+}
+
+/* ---- messages from other threads ---- */
+
+static void chopin__worker_send(chopin_worker *w, chopin__post *post) {
+    chopin__post *head = atomic_load_explicit(&w->inbox, memory_order_relaxed);
+    do post->next = head;
+    while (!atomic_compare_exchange_weak_explicit(&w->inbox, &head, post, memory_order_release, memory_order_relaxed));
+    w->io.ops->wake(&w->io);
+}
+
+/* The request a handle speaks of, while its handler is on some stack. */
+static chopin_ctx *chopin__worker_find(chopin_worker *w, uint64_t id, uint32_t serial) {
+    chopin__conn *k = chopin__slab_get(&w->slab, id);
+    bool same = k && k->port.kind == CHOPIN__CONNECTION && k->handling && atomic_load_explicit(&k->serial, memory_order_relaxed) == serial;
+    return same ? k->ctx : NULL;
+}
+
+static void chopin__worker_inbox(chopin_worker *w) {
+    if (CHOPIN__LIKELY(!atomic_load_explicit(&w->inbox, memory_order_relaxed))) return;
+    chopin__post *list = atomic_exchange_explicit(&w->inbox, NULL, memory_order_acquire), *in_order = NULL;
+    while (list) {
+        chopin__post *next = list->next;
+        list->next = in_order;
+        in_order = list;
+        list = next;
+    }
+    while (in_order) {
+        chopin__post *post = in_order;
+        in_order = post->next;
+        if (post->direct) { post->direct(w, post->arg); continue; }       // the sender's memory
+        post->fn(chopin__worker_find(w, post->id, post->serial), post->arg);
+        chopin__release(&w->site->heap, post, sizeof *post);
+    }
+}
+
+/* ---- faults ---- */
+
+static const char *chopin__fault_name(int sig) {
+    return sig == SIGSEGV ? "SIGSEGV" : sig == SIGBUS ? "SIGBUS" : sig == SIGFPE ? "SIGFPE" : sig == SIGILL ? "SIGILL" : "abort()";
+}
+
+static const void *chopin__fault_pc(void *context) {
+    (void)context;
+#if defined(__linux__) && defined(__x86_64__)
+    return (const void *)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+#elif defined(__linux__) && defined(__aarch64__)
+    return (const void *)((ucontext_t *)context)->uc_mcontext.pc;
+#else
+    return NULL;
+#endif
+}
+
+/* Runs on the signal stack. Only a handler's own fault is contained: anything else is ours, and ends the process as it should. */
+static void chopin__fault_signal(int sig, siginfo_t *info, void *context) {
+    chopin_worker *w = chopin__this_worker;
+    if (!w || !w->running || !w->site->options.contain_faults) {
+        signal(sig, SIG_DFL);
+        raise(sig);
+        return;
+    }
+    bool overflow = sig == SIGSEGV && chopin__fiber_overflowed(&w->fibers, w->fibers.current, info->si_addr);
+    snprintf(w->fallen_why, sizeof w->fallen_why, overflow ? "stack overflow (raise chopin_options.stack_size): %s at %p, address %p" : "fault contained: %s at %p, address %p",
+             chopin__fault_name(sig), chopin__fault_pc(context), sig == SIGABRT ? NULL : info->si_addr);
+    w->fault_pc = chopin__fault_pc(context);
+    w->fault_signal = sig;
+#if defined(CHOPIN__BACKTRACE)
+    w->fault_depth = overflow ? 0 : backtrace(w->fault_trace, (int)CHOPIN__COUNT(w->fault_trace));
+#endif
+    w->fallen = w->running;
+    chopin__fiber_retire(&w->fibers);
+}
+
+#if defined(__linux__)
+static int chopin__fault_phdr(struct dl_phdr_info *info, size_t size, void *arg) {
+    const void **found = arg;                                // in: the address; out: the name of its object
+    (void)size;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        uintptr_t low = (uintptr_t)info->dlpi_addr + (uintptr_t)info->dlpi_phdr[i].p_vaddr;
+        if (info->dlpi_phdr[i].p_type != PT_LOAD || (uintptr_t)*found - low >= (uintptr_t)info->dlpi_phdr[i].p_memsz) continue;
+        *found = info->dlpi_name ? info->dlpi_name : "";
+        return 1;
+    }
+    return 0;
+}
+
+/* A fault inside libc may leave its locks or its heap in any state. (In a static program libc cannot be told apart.) */
+static bool chopin__fault_in_libc(const void *pc) {
+    const void *name = pc;
+    if (!pc || !dl_iterate_phdr(chopin__fault_phdr, &name)) return false;
+    return strstr(name, "libc.so") || strstr(name, "libc-") || strstr(name, "ld-musl");
+}
+#else
+static bool chopin__fault_in_libc(const void *pc) { (void)pc; return false; }
+#endif
+
+/* Back in the loop after a fault: the trace is logged, and a worker that has suffered enough asks to be replaced. */
+static void chopin__fault_report(chopin_worker *w) {
+    int sig = w->fault_signal;
+    w->fault_signal = 0;
+    if (!sig) return;
+    chopin__count(&w->counts.faults);
+#if defined(CHOPIN__BACKTRACE)
+    char **names = w->fault_depth > 0 ? backtrace_symbols(w->fault_trace, w->fault_depth) : NULL;
+    for (int i = 0; names && i < w->fault_depth; i++) chopin__log(&w->site->logger, CHOPIN_ERROR, "  #%d %s", i, names[i]);
+    free(names);
+#endif
+    bool enough = sig == SIGABRT || atomic_load(&w->counts.faults) >= (uint64_t)w->site->options.max_faults || chopin__fault_in_libc(w->fault_pc);
+    if (enough && w->replace && !w->draining) w->retiring = true;
+}
+
+/* ---- stopping ---- */
+
+static bool chopin__conn_is_idle(const chopin__conn *k) {
+    return k->state == CHOPIN__READING && !k->buf && !k->ctx && !k->port.out.bytes && !(k->port.ready & CHOPIN__IN && k->port.listed);
+}
+
+static void chopin__worker_each(chopin_worker *w, void (*fn)(chopin_worker *w, chopin__conn *k)) {
+    for (uint32_t i = 0; i < w->slab.used; i++) {
+        chopin__conn *k = chopin__slab_at(&w->slab, i);
+        if ((atomic_load_explicit(&k->port.entry.generation, memory_order_relaxed) & 1) && k->port.kind == CHOPIN__CONNECTION) fn(w, k);
+    }
+}
+
+static void chopin__worker_close_idle(chopin_worker *w, chopin__conn *k) {
+    if (!chopin__conn_is_idle(k)) return;
+    chopin__conn_kill(w, k);
+    chopin__conn_settle(w, k);
+}
+
+static void chopin__worker_abort(chopin_worker *w, chopin__conn *k) {
+    k->abort = true;
+    chopin__conn_lost(w, k);
+    chopin__conn_settle(w, k);
+}
+
+/* What the kernel has accepted for us already is served, too, unless the listener goes to a successor. */
+static void chopin__worker_close_listeners(chopin_worker *w, bool hand_over) {
+    for (int i = 0; i < w->listener_count; i++) {
+        chopin__port *port = w->listeners[i];
+        for (int fd = 0; !hand_over && fd >= 0 && w->io.ops->fd(&w->io) >= 0; ) {
+            fd = accept(port->fd, NULL, NULL);
+            if (fd >= 0) {
+                fcntl(fd, F_SETFL, O_NONBLOCK);
+                fcntl(fd, F_SETFD, FD_CLOEXEC);
+                chopin__worker_accept(w, fd);
+            }
+        }
+        w->io.ops->detach(&w->io, port, !hand_over);
+        chopin__slab_give(&w->slab, port);
+    }
+    w->listener_count = 0;
+}
+
+static void chopin__worker_drain(chopin_worker *w) {
+    w->draining = true;
+    chopin__worker_close_listeners(w, false);
+    chopin__worker_each(w, chopin__worker_close_idle);
+    w->drain_due = chopin__after(w->now, w->site->options.drain_timeout_ms);
+}
+
+/* The drain deadline has passed: first all waits end, a second later what is left is reset. */
+static void chopin__worker_overdue(chopin_worker *w) {
+    if (!w->cancelled) {
+        chopin__log(&w->site->logger, CHOPIN_WARNING, "worker %d: drain_timeout_ms passed with %u connections open", w->index, w->connections);
+        w->cancelled = true;
+        w->drain_due = w->now + 1000;
+        for (chopin__wait *wait = w->parked, *next; wait; wait = next) {
+            next = wait->next;
+            if (!wait->stubborn) chopin__wake(w, wait, CHOPIN_CANCELED);
+        }
+        return;
+    }
+    w->drain_due = w->now + 1000;
+    chopin__worker_each(w, chopin__worker_abort);
+}
+
+/* A fault too many: a new worker takes the listeners, this one serves what it has and closes each connection with its next reply. */
+static void chopin__worker_retire(chopin_worker *w) {
+    w->retiring = false;
+    chopin__log(&w->site->logger, CHOPIN_WARNING, "worker %d is replaced after a fault", w->index);
+    if (!w->replace(w)) return;
+    w->draining = true;
+    w->drain_due = CHOPIN__NEVER;
+    chopin__worker_close_listeners(w, true);
+}
+
+static void chopin__worker_lifecycle(chopin_worker *w) {
+    if (CHOPIN__UNLIKELY(w->retiring)) chopin__worker_retire(w);
+    bool stopping = atomic_load_explicit(&w->site->stopping, memory_order_relaxed);
+    if (CHOPIN__UNLIKELY(stopping && (!w->draining || w->drain_due == CHOPIN__NEVER)) && !w->stop_seen) {
+        w->stop_seen = true;
+        chopin__worker_drain(w);
+    }
+    if (CHOPIN__LIKELY(!w->draining)) return;
+    if (w->drain_due <= w->now) chopin__worker_overdue(w);
+    w->ended = w->connections == 0 && w->parked_count == 0 && !w->ready;
+}
+
+/* ---- the loop ---- */
+
+static void chopin__worker_clock(chopin_worker *w) {
+    w->now = w->io.ops->now(&w->io);
+    w->turn_open = true;
+    if (CHOPIN__LIKELY(w->now < w->date_due)) return;
+    struct timespec wall;
+    clock_gettime(CLOCK_REALTIME, &wall);
+    chopin__preset_date(&w->preset, wall.tv_sec);
+    w->date_due = w->now + 1000 - wall.tv_nsec / 1000000;
+}
+
+static void chopin__worker_event(chopin_worker *w, const chopin__event *event) {
+    switch ((chopin__port_kind)event->port->kind) {
+    case CHOPIN__CONNECTION: chopin__conn_event(w, (chopin__conn *)event->port, event); break;
+    case CHOPIN__LISTENER:   chopin__worker_listener_event(w, event); break;
+    case CHOPIN__WAITER:     chopin__wake(w, ((chopin__waiter *)event->port)->wait, (int)event->result); break;
+    }
+}
+
+static void chopin__worker_timers(chopin_worker *w) {
+    for (chopin__timer *t; (t = chopin__wheel_fire(&w->wheel, w->now)) != NULL; ) {
+        if (t->of_wait) chopin__wake(w, (chopin__wait *)(void *)((char *)t - offsetof(chopin__wait, timer)), CHOPIN_TIMEOUT);
+        else            chopin__conn_timer(w, (chopin__conn *)(void *)((char *)t - offsetof(chopin__conn, timer)));
+    }
+}
+
+/* Everybody else had his go: those that asked for that may go on. */
+static void chopin__worker_last(chopin_worker *w) {
+    if (CHOPIN__LIKELY(!w->turn)) return;
+    if (w->ready_last) w->ready_last->next = w->turn;
+    else               w->ready = w->turn;
+    w->ready_last = w->turn_last;
+    w->turn = w->turn_last = NULL;
+}
+
+static void chopin__worker_slow(chopin_worker *w) {
+    int64_t took = w->io.ops->now(&w->io) - w->now;
+    chopin__endpoint *e = w->last_endpoint;
+    w->last_endpoint = NULL;
+    if (CHOPIN__LIKELY(took < w->site->options.loop_warn_ms)) return;
+    chopin__log(&w->site->logger, CHOPIN_WARNING, "worker %d: one turn of the loop took %lld ms; the last handler in it was %s (%.*s %.*s): use chopin_offload() for work that blocks",
+                w->index, (long long)took, e->route.name, CHOPIN_FMT(e->route.method), CHOPIN_FMT(e->route.pattern));
+}
+
+static void chopin__worker_turn_over(chopin_worker *w) {
+    if (w->last_endpoint && w->site->options.loop_warn_ms > 0) chopin__worker_slow(w);
+    chopin__worker_inbox(w);
+    chopin__worker_timers(w);
+    chopin__worker_last(w);
+    chopin__worker_lifecycle(w);
+    w->turn_open = false;
+}
+
+/* When the next turn must begin at the latest. */
+static int64_t chopin__worker_until(const chopin_worker *w) {
+    if (w->ready || w->turn || w->ended || w->step_until == 0) return 0;
+    int64_t until = chopin__wheel_next(&w->wheel);
+    if (w->draining && w->drain_due < until) until = w->drain_due;
+    if (w->stepping && w->step_until < until) until = w->step_until;
+    int cap = w->site->options.epoll_timeout_ms;
+    if (cap && w->now + (cap > 0 ? cap : 0) < until) until = cap > 0 ? w->now + cap : 0;
+    return until;
+}
+
+/* This fiber becomes idle in the middle of the loop, and whoever waited goes on. */
+static void chopin__worker_resume(chopin_worker *w) {
+    chopin__wait *wait = w->ready;
+    w->ready = wait->next;
+    if (!w->ready) w->ready_last = NULL;
+    chopin__fiber_give(&w->fibers, w->fibers.current);
+    chopin__fiber_switch(&w->fibers, wait->fiber);
+}
+
+/* The entry of every fiber. Leaves, after each turn or at the end, to whoever entered. */
+static void chopin__worker_loop(void *arg) {
+    chopin_worker *w = arg;
+    if (w->fallen) {
+        chopin__conn_fallen(w);
+        chopin__fault_report(w);
+    }
+    for (;;) {
+        if (w->ready) { chopin__worker_resume(w); continue; }
+        chopin__event event;
+        bool got = w->io.ops->wait(&w->io, chopin__worker_until(w), &event);
+        if (CHOPIN__UNLIKELY(!w->turn_open)) chopin__worker_clock(w);
+        if (CHOPIN__LIKELY(got)) { chopin__worker_event(w, &event); continue; }
+        chopin__worker_turn_over(w);
+        if ((w->ended || (w->stepping && !w->ready)) && chopin__fiber_leave(&w->fibers)) return;
+    }
+}
+
+/* ---- making and ending one ---- */
+
+static bool chopin__worker_io(chopin_worker *w, const chopin__io_ops *ops, void *state) {
+    w->io = (chopin__io){ .ops = ops, .ports = &w->slab, .logger = &w->site->logger, .state = state, .buf_size = w->site->options.read_buffer };
+    return ops->open(&w->io, &w->site->heap);
+}
+
+/* Everything but its listeners. False: out of memory or descriptors; errno says more. To be undone by chopin__worker_done() in any case. */
+static bool chopin__worker_init(chopin_worker *w, chopin__site *site, int index, const chopin__io_ops *ops, void *io_state) {
+    const chopin_options *o = &site->options;
+    *w = (chopin_worker){ .site = site, .index = index, .cpu = -1, .spare_fd = -1, .random = chopin__random_seed(), .drain_due = CHOPIN__NEVER };
+    size_t entries = o->max_connections + CHOPIN__RESERVE + o->max_parked + CHOPIN__COUNT(w->listeners);
+    if (!chopin__slab_init(&w->slab, sizeof(chopin__conn), entries)) return false;
+    if (!chopin__worker_io(w, ops, io_state)) return false;
+    chopin__heap *heap = &site->heap;
+    w->ctx_size = chopin__ctx_size(site);
+    chopin__pool_init(&w->pieces.blocks, heap, o->write_buffer + sizeof(chopin__piece), 256);
+    chopin__pool_init(&w->pieces.nodes, heap, sizeof(chopin__piece), 1024);
+    chopin__pool_init(&w->inputs, heap, chopin__max(o->read_buffer, o->max_head + 2), 256);
+    chopin__pool_init(&w->contexts, heap, w->ctx_size, 1024);
+    w->io.buf = chopin__pool_take(&w->inputs);
+    w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    chopin__preset_init(&w->preset, o->server, o->no_date, 0);
+    w->now = w->wheel.now = w->io.ops->now(&w->io);
+    return w->io.buf && chopin__fibers_init(&w->fibers, o->stack_size, (unsigned)o->max_parked + 2, chopin__worker_loop, w);
+}
+
+/* Listens on a descriptor, which is the worker's from here on. */
+static bool chopin__worker_listen(chopin_worker *w, int fd, bool shared) {
+    chopin__port *port = w->listener_count < (int)CHOPIN__COUNT(w->listeners) ? chopin__slab_take(&w->slab) : NULL;
+    if (!port) { errno = ENOSPC; return false; }
+    chopin__port_open(port, fd, CHOPIN__LISTENER);
+    if (!w->io.ops->attach(&w->io, port, shared)) { chopin__slab_give(&w->slab, port); return false; }
+    w->io.ops->start(&w->io, port, CHOPIN__IN);
+    w->listeners[w->listener_count++] = port;
+    return true;
+}
+
+/* How deep handlers have reached, for whoever chooses chopin_options.stack_size. Reads all stacks: when debugging only. */
+static void chopin__worker_report_depth(chopin_worker *w) {
+#if !defined(CHOPIN_NO_FIBERS)
+    size_t deepest = 0;
+    if (w->site->logger.level > CHOPIN_DEBUG) return;
+    for (const chopin__fiber *f = w->fibers.newest; f; f = f->older) deepest = chopin__max(deepest, chopin__fiber_depth(f));
+    chopin__log(&w->site->logger, CHOPIN_DEBUG, "worker %d: the deepest of %u stacks used %zu of %zu bytes", w->index, w->fibers.count, deepest, w->fibers.stack_size);
+#else
+    (void)w;
+#endif
+}
+
+static void chopin__worker_done(chopin_worker *w) {
+    if (w->io.state) {
+        chopin__worker_close_listeners(w, false);
+        chopin__worker_each(w, chopin__worker_abort);
+        if (w->io.buf) chopin__pool_give(&w->inputs, w->io.buf);
+        w->io.ops->close(&w->io, &w->site->heap);
+        w->io.buf = NULL;
+        w->io.state = NULL;
+    }
+    if (w->fibers.count) chopin__worker_report_depth(w);
+    if (w->fibers.count) chopin__fibers_done(&w->fibers);
+    if (w->inputs.heap) {
+        chopin__pool_done(&w->pieces.blocks);
+        chopin__pool_done(&w->pieces.nodes);
+        chopin__pool_done(&w->inputs);
+        chopin__pool_done(&w->contexts);
+    }
+    if (w->spare_fd >= 0) close(w->spare_fd);
+    w->spare_fd = -1;
+    chopin__slab_done(&w->slab);
+}
+
+/* One entry into the loop: a turn or more when stepping, else until the end. */
+static void chopin__worker_enter(chopin_worker *w) {
+    chopin_worker *outer = chopin__this_worker;
+    chopin__this_worker = w;
+    chopin__fiber_enter(&w->fibers);
+    chopin__this_worker = outer;
+}
+
+/* ==========================================================================================================
+   >>server   options resolved, addresses bound, chains composed, workers started and ended
+   ========================================================================================================== */
+
+typedef struct chopin__address_spec {   // one chopin_listen()
+    struct chopin__address_spec *next;
+    char                   *text;       // as given, for messages
+    struct sockaddr_storage bound;      // what the first worker got: port 0 is resolved here
+    socklen_t               bound_len;
+    int                     shared_fd;  // unix and inherited sockets: one for all workers; else -1
+    bool                    bound_ok;
+    char                   *unlink;     // a unix path that is ours to remove
+    dev_t                   unlink_dev;
+    ino_t                   unlink_ino;
+} chopin__address_spec;
+
+typedef struct chopin__job {            // of chopin_offload(); lives on the parked handler's stack
+    struct chopin__job *next;
+    int  (*fn)(void *arg);
+    void  *arg;
+    int    result;
+    chopin_worker *worker;
+    chopin__wait  *wait;
+    chopin__post   done;
+} chopin__job;
+
+typedef struct chopin__offload {        // the thread pool, started with its first job
+    pthread_mutex_t lock;
+    pthread_cond_t  more;
+    chopin__job    *first, *last;
+    pthread_t       threads[64];
+    int             count, idle, queued;
+    bool            ending;
+} chopin__offload;
+
+typedef struct chopin__server {
+    chopin__site   site;                // first: groups point at it
+    chopin_group   app;                 // the outermost group
+    chopin_group  *groups;              // all others
+    chopin__use   *last_use;
+    chopin__endpoint *last_endpoint;
+    chopin__address_spec *addresses, *last_address;
+    chopin_worker **workers;            // ended ones stay until chopin_free: handles point at them
+    _Atomic int    worker_count, live;  // made; running
+    int            worker_room;
+    pthread_t     *threads;
+    pthread_mutex_t lock;               // of the two lines above
+    pthread_cond_t  changed;
+    chopin__offload offload;
+    int            failed;              // the first set-up failure ...
+    char           why[400];            // ... and its text
+    bool           mounted, frozen, serving, open;
+    _Atomic bool   signalled;
+    struct sigaction old_term, old_int, old_pipe, old_faults[5];
+    chopin_str     test_reply;          // of the last chopin_test_request()
+    size_t         test_cap;
+    chopin__script test_script;
+    struct chopin__owned { struct chopin__owned *next; void *ptr; size_t size; void (*done)(chopin__heap *heap, void *ptr); } *owned;
+} chopin__server;
+
+static _Atomic(chopin__server *) chopin__served;            // for signal handlers: who is to be stopped
+static chopin_attribute_route *chopin__attribute_routes;    // filled before main() runs
+
+static const int chopin__fault_signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
+
+static inline chopin__server *chopin__server_of(chopin_group *group) { return (chopin__server *)(void *)group->site; }
+
+/* Remembers the first failure; each is logged. */
+static int CHOPIN__PRINTF(3, 4) chopin__server_fail(chopin__server *s, int status, const char *format, ...) {
+    char    text[sizeof s->why];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    chopin__log(&s->site.logger, CHOPIN_ERROR, "%s", text);
+    if (!s->failed) { s->failed = status; memcpy(s->why, text, sizeof text); }
+    return status;
+}
+
+/* Memory that lives as long as the server. */
+static void *chopin__server_own(chopin__server *s, size_t size) {
+    struct chopin__owned *o = chopin__alloc(&s->site.heap, sizeof *o);
+    void *ptr = o ? chopin__alloc_zero(&s->site.heap, size) : NULL;
+    if (!ptr) {
+        chopin__release(&s->site.heap, o, sizeof *o);
+        chopin__server_fail(s, CHOPIN_MEMORY, "out of memory in set-up");
+        return NULL;
+    }
+    *o = (struct chopin__owned){ .next = s->owned, .ptr = ptr, .size = size };
+    s->owned = o;
+    return ptr;
+}
+
+static chopin_str chopin__server_copy(chopin__server *s, chopin_str text) {
+    char *copy = text.ptr ? chopin__server_own(s, text.len + 1) : NULL;
+    if (!copy) return chopin__absent();
+    if (text.len) memcpy(copy, text.ptr, text.len);
+    return chopin__str(copy, text.len);
+}
+
+/* ---- options: one table says name, default, range and environment of each ---- */
+typedef struct chopin__option {
+    const char *name, *env, *unit;
+    size_t      offset;
+    bool        is_int;                 // else size_t
+    int64_t     fallback, low, high;
+} chopin__option;
+
+#define CHOPIN__SIZE(field, unit, fallback, low, high, env) { #field, env, unit, offsetof(chopin_options, field), false, fallback, low, high }
+#define CHOPIN__INT(field, unit, fallback, low, high, env)  { #field, env, unit, offsetof(chopin_options, field), true, fallback, low, high }
+static const chopin__option chopin__options[] = {
+    CHOPIN__INT (workers,              "",   0,       0,   4096,      "CHOPIN_WORKERS"),
+    CHOPIN__SIZE(max_connections,      "",   16000,   1,   16000000,  "CHOPIN_SLAB_CAPACITY"),
+    CHOPIN__INT (epoll_timeout_ms,     "ms", 0,       -1,  3600000,   "CHOPIN_EPOLL_TIMEOUT_MS"),
+    CHOPIN__SIZE(read_buffer,          "B",  65536,   512, 1048576,   "CHOPIN_READ_BUF_SIZE"),
+    CHOPIN__SIZE(write_buffer,         "B",  32768,   512, 1048576,   "CHOPIN_WRITE_BUF_SIZE"),
+    CHOPIN__INT (backlog,              "",   8192,    1,   INT_MAX,   NULL),
+    CHOPIN__SIZE(max_per_address,      "",   0,       0,   16000000,  NULL),
+    CHOPIN__SIZE(max_requests,         "",   0,       0,   UINT32_MAX, NULL),
+    CHOPIN__SIZE(max_method,           "B",  32,      1,   1024,      NULL),
+    CHOPIN__SIZE(max_target,           "B",  8192,    1,   1 << 24,   NULL),
+    CHOPIN__SIZE(max_header_line,      "B",  8192,    16,  1 << 24,   NULL),
+    CHOPIN__SIZE(max_head,             "B",  32768,   64,  1 << 26,   NULL),
+    CHOPIN__SIZE(max_headers,          "",   100,     1,   10000,     NULL),
+    CHOPIN__SIZE(max_body,             "B",  1 << 20, 0,   INT64_MAX, NULL),
+    CHOPIN__SIZE(max_chunk_line,       "B",  1024,    16,  1 << 20,   NULL),
+    CHOPIN__SIZE(max_chunk_extensions, "B",  16384,   0,   1 << 30,   NULL),
+    CHOPIN__SIZE(max_drain,            "B",  1 << 18, 0,   1 << 30,   NULL),
+    CHOPIN__SIZE(max_form_fields,      "",   1000,    1,   1 << 24,   NULL),
+    CHOPIN__SIZE(max_arena,            "B",  1 << 20, 4096, 1 << 30,  NULL),
+    CHOPIN__SIZE(high_water,           "B",  1 << 16, 1,   1 << 30,   NULL),
+    CHOPIN__SIZE(low_water,            "B",  1 << 14, 0,   1 << 30,   NULL),
+    CHOPIN__SIZE(max_parked,           "",   16000,   1,   1000000,   NULL),
+    CHOPIN__SIZE(stack_size,           "B",  1 << 16, 16384, 1 << 30, NULL),
+    CHOPIN__INT (offload_threads,      "",   0,       0,   64,        NULL),
+    CHOPIN__INT (offload_queue,        "",   1024,    1,   1 << 20,   NULL),
+    CHOPIN__INT (header_timeout_ms,    "ms", 10000,   -1,  INT_MAX,   NULL),
+    CHOPIN__INT (body_stall_ms,        "ms", 30000,   -1,  INT_MAX,   NULL),
+    CHOPIN__INT (min_body_rate,        "B/s", 1024,   -1,  INT_MAX,   NULL),
+    CHOPIN__INT (handler_timeout_ms,   "ms", -1,      -1,  INT_MAX,   NULL),
+    CHOPIN__INT (write_stall_ms,       "ms", 30000,   -1,  INT_MAX,   NULL),
+    CHOPIN__INT (min_send_rate,        "B/s", 1024,   -1,  INT_MAX,   NULL),
+    CHOPIN__INT (idle_timeout_ms,      "ms", 60000,   -1,  INT_MAX,   NULL),
+    CHOPIN__INT (linger_ms,            "ms", 2000,    -1,  INT_MAX,   NULL),
+    CHOPIN__INT (drain_timeout_ms,     "ms", 30000,   -1,  INT_MAX,   NULL),
+    CHOPIN__INT (loop_warn_ms,         "ms", 50,      -1,  INT_MAX,   NULL),
+    CHOPIN__INT (max_faults,           "",   16,      1,   INT_MAX,   NULL),
+};
+
+static int64_t chopin__option_get(const chopin_options *o, const chopin__option *d) {
+    const char *at = (const char *)o + d->offset;
+    if (d->is_int) return *(const int *)(const void *)at;
+    size_t value = *(const size_t *)(const void *)at;
+    return value > INT64_MAX ? INT64_MAX : (int64_t)value;   // CHOPIN_NO_LIMIT
+}
+
+static void chopin__option_set(chopin_options *o, const chopin__option *d, int64_t value) {
+    char *at = (char *)o + d->offset;
+    if (d->is_int) *(int *)(void *)at = (int)value;
+    else           *(size_t *)(void *)at = (size_t)value;
+}
+
+/* A number in the environment stands in for an option that was left at 0. In CHOPIN_EPOLL_TIMEOUT_MS, 0 means never to wait. */
+static void chopin__option_env(chopin__server *s, const chopin__option *d) {
+    const char *text = d->env && !s->site.options.no_env ? getenv(d->env) : NULL;
+    int64_t     value;
+    bool        spins = d->offset == offsetof(chopin_options, epoll_timeout_ms);
+    if (!text || chopin__option_get(&s->site.options, d) != 0) return;
+    if (!chopin__parse_i64(chopin__str_z(text), &value) || value < (spins ? 0 : chopin__max((size_t)d->low, 1) > 1 ? d->low : 1) || value > d->high) {
+        chopin__server_fail(s, CHOPIN_INVALID, "environment variable %s=\"%.60s\" is not a number from %lld to %lld", d->env, text,
+                            (long long)(spins ? 0 : d->low > 1 ? d->low : 1), (long long)d->high);
+        return;
+    }
+    chopin__option_set(&s->site.options, d, spins && value == 0 ? -1 : value);
+}
+
+static int chopin__cpus(void) {
+    int count = 1;
+#if defined(__linux__)
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) count = CPU_COUNT(&set);
+    char text[64] = "";
+    int  fd = open("/sys/fs/cgroup/cpu.max", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        ssize_t n = read(fd, text, sizeof text - 1);
+        close(fd);
+        chopin_str period = chopin__str(text, n > 0 ? (size_t)n : 0), quota = chopin__cut(&period, ' ');
+        uint64_t q, p;
+        period = chopin__cut(&period, '\n');
+        if (chopin__parse_u64(quota, &q) && chopin__parse_u64(period, &p) && p && (q + p - 1) / p < (uint64_t)count) count = (int)((q + p - 1) / p);
+    }
+#else
+    count = (int)sysconf(_SC_NPROCESSORS_ONLN);
+#endif
+    return count > 0 ? count : 1;
+}
+
+/* The address and name of everything in the options that is text; the copies live as long as the server. */
+static void chopin__options_copy_texts(chopin__server *s) {
+    chopin_options *o = &s->site.options;
+    const char    **texts[] = { &o->backend, &o->server, &o->trusted_proxies };
+    for (size_t i = 0; i < CHOPIN__COUNT(texts); i++) {
+        if (*texts[i]) *texts[i] = chopin__server_copy(s, chopin__str_z(*texts[i])).ptr;
+    }
+}
+
+static void chopin__options_check(chopin__server *s) {
+    chopin_options *o = &s->site.options;
+    char why[200] = "";
+    for (size_t i = 0; i < CHOPIN__COUNT(chopin__options); i++) {
+        const chopin__option *d = &chopin__options[i];
+        int64_t value = chopin__option_get(o, d);
+        if (value < d->low || value > d->high) {
+            chopin__server_fail(s, CHOPIN_INVALID, "chopin_options.%s is %lld: it must be %lld to %lld", d->name, (long long)value, (long long)d->low, (long long)d->high);
+        }
+    }
+    if (o->low_water > o->high_water) o->low_water = o->high_water;
+    const char *b = o->backend;
+    if (strcmp(b, "auto") && strcmp(b, "epoll") && strcmp(b, "uring") && strcmp(b, "kqueue")) {
+        chopin__server_fail(s, CHOPIN_INVALID, "backend \"%.40s\" is unknown: auto, epoll, uring or kqueue", b);
+    }
+    if (!chopin__is_field_value(chopin__str_z(o->server))) chopin__server_fail(s, CHOPIN_INVALID, "chopin_options.server holds a control byte");
+    if (o->trusted_proxies && chopin__guard_networks_init(&s->site.trusted, &s->site.heap, o->trusted_proxies, why, sizeof why) != CHOPIN_OK) {
+        chopin__server_fail(s, CHOPIN_INVALID, "chopin_options.trusted_proxies: %s", why);
+    }
+#if defined(CHOPIN_NO_FIBERS)
+    if (o->contain_faults) chopin__server_fail(s, CHOPIN_INVALID, "chopin_options.contain_faults needs fibers (built with CHOPIN_NO_FIBERS)");
+#endif
+}
+
+static void chopin__options_resolve(chopin__server *s) {
+    chopin_options *o = &s->site.options;
+    for (size_t i = 0; i < CHOPIN__COUNT(chopin__options); i++) {
+        const chopin__option *d = &chopin__options[i];
+        chopin__option_env(s, d);
+        if (chopin__option_get(o, d) == 0) chopin__option_set(o, d, d->fallback);
+    }
+    if (!o->backend && !o->no_env) o->backend = getenv("CHOPIN_BACKEND");
+    if (!o->backend) o->backend = "epoll";
+    if (!o->server)  o->server = "chopin";
+    if (!o->workers) o->workers = chopin__cpus();
+    if (!o->offload_threads) o->offload_threads = chopin__cpus() < 4 ? chopin__cpus() : 4;
+    chopin__options_copy_texts(s);
+    if (o->backend) chopin__options_check(s);
+    s->site.rules = (chopin__rules){ o->max_method, o->max_target, o->max_header_line, o->max_head, o->max_headers, o->max_chunk_line, o->max_chunk_extensions };
+}
+
+/* ---- routes ---- */
+
+/* `prefix` of a group and `path` of a pattern as one; "/" adds nothing to a prefix. */
+static chopin_str chopin__server_join(chopin__server *s, chopin_str prefix, chopin_str path) {
+    while (prefix.len && prefix.ptr[prefix.len - 1] == '/') prefix.len--;
+    char *joined = chopin__server_own(s, prefix.len + path.len + 1);
+    if (!joined) return chopin__absent();
+    if (prefix.len) memcpy(joined, prefix.ptr, prefix.len);
+    if (path.len) memcpy(joined + prefix.len, path.ptr, path.len);
+    return chopin__str(joined, prefix.len + path.len);
+}
+
+static int chopin__server_add_route(chopin__server *s, chopin__endpoint *e) {
+    chopin__route *r = &e->route, *other = NULL;
+    int rc = chopin__is_token(r->method) ? chopin__router_add(&s->site.router, r, &other) : CHOPIN_INVALID;
+    if (rc == CHOPIN_CONFLICT) {
+        return chopin__server_fail(s, rc, "%s:%d: route %.*s %.*s (%s) is taken by %s:%d (%s %.*s)", r->file, r->line, CHOPIN_FMT(r->method), CHOPIN_FMT(r->pattern),
+                                   r->name, other->file, other->line, other->name, CHOPIN_FMT(other->pattern));
+    }
+    if (rc != CHOPIN_OK) {
+        return chopin__server_fail(s, rc, "%s:%d: route %.*s \"%.*s\" (%s): %s", r->file, r->line, CHOPIN_FMT(r->method), CHOPIN_FMT(r->pattern), r->name,
+                                   rc == CHOPIN_INVALID ? "not a valid method or pattern" : chopin_status_text(rc));
+    }
+    if (s->last_endpoint) s->last_endpoint->next = e;
+    else                  s->site.endpoints = e;
+    s->last_endpoint = e;
+    return CHOPIN_OK;
+}
+
+static void chopin__route_options_resolve(const chopin_options *o, chopin_route_options *r) {
+    if (!r->max_body)           r->max_body = o->max_body;
+    if (!r->handler_timeout_ms) r->handler_timeout_ms = o->handler_timeout_ms;
+    if (!r->body_stall_ms)      r->body_stall_ms = o->body_stall_ms;
+    if (!r->min_body_rate)      r->min_body_rate = o->min_body_rate;
+}
+
+static chopin__endpoint *chopin__server_new_endpoint(chopin__server *s, chopin_group *group, const char *method, const char *pattern,
+                                                     chopin_handler handler, const chopin_route_options *options) {
+    chopin__endpoint *e = chopin__server_own(s, sizeof *e);
+    if (!e) return NULL;
+    e->route.method = chopin__server_copy(s, chopin__str_z(method));
+    e->route.pattern = chopin__server_join(s, group->prefix, chopin__str_z(pattern));
+    e->route.handler = handler;
+    e->group = group;
+    if (options) e->options = *options;
+    chopin__route_options_resolve(&s->site.options, &e->options);
+    return e->route.method.ptr && e->route.pattern.ptr ? e : NULL;
+}
+
+/* The middleware that covers a route, then its own, then the handler: composed once. */
+static bool chopin__server_flatten(chopin__server *s, chopin__endpoint *e) {
+    size_t n = 1;
+    for (const chopin__use *use = s->site.uses; use; use = use->next) n += chopin__under(use->prefix, e->route.pattern) ? 1 : 0;
+    for (size_t i = 0; e->options.use && e->options.use[i]; i++) n++;
+    chopin__step *steps = chopin__server_own(s, n * sizeof *steps);
+    if (!steps) return false;
+    n = 0;
+    for (const chopin__use *use = s->site.uses; use; use = use->next) {
+        if (chopin__under(use->prefix, e->route.pattern)) steps[n++] = use->step;
+    }
+    for (size_t i = 0; e->options.use && e->options.use[i]; i++) steps[n++] = (chopin__step){ e->options.use[i], NULL };
+    steps[n++] = (chopin__step){ e->route.handler, NULL };
+    e->steps = steps;
+    e->step_count = (uint32_t)n;
+    return true;
+}
+
+/* The chains must wait for this: middleware may be added after the routes it covers. */
+static int chopin__server_freeze(chopin__server *s) {
+    if (s->frozen) return s->failed;
+    for (chopin__endpoint *e = s->site.endpoints; e; e = e->next) {
+        if (!chopin__server_flatten(s, e)) return s->failed;
+    }
+    s->frozen = s->failed == CHOPIN_OK;
+    return s->failed;
+}
+
+/* ---- precomputed replies ---- */
+
+static int chopin__fixed_handler(chopin_ctx *c) {
+    const chopin__fixed *f = c->endpoint->fixed;
+    chopin_str none_match = c->head.slot[CHOPIN_H_IF_NONE_MATCH] ? chopin__ctx_str(c, c->head.fields[c->head.slot[CHOPIN_H_IF_NONE_MATCH] - 1].value,
+                                                                                   c->head.fields[c->head.slot[CHOPIN_H_IF_NONE_MATCH] - 1].value_len) : chopin__absent();
+    bool same = f->etag.ptr && none_match.ptr && (chopin__equal(none_match, CHOPIN_STR("*")) || chopin__body_list_has(none_match, f->etag));
+    chopin_str rest = f->lines;
+    while (rest.len) {
+        chopin_str line = chopin__cut(&rest, '\n'), name = chopin__cut(&line, ':');
+        chopin__lines_add(&c->reply, &c->arena, name, chopin__trim(chopin__str(line.ptr, line.len - 1)));
+    }
+    if (same) return chopin__answer(c, 304, chopin__absent(), chopin__absent(), CHOPIN__BODY_NONE, NULL, NULL);
+    return chopin__answer(c, f->status, f->type, f->body, CHOPIN__BODY_STATIC, NULL, NULL);
+}
+
+/* Every line "Name: value\r\n", names tokens, values without controls. */
+static bool chopin__lines_ok(chopin_str lines) {
+    while (lines.len) {
+        chopin_str line = chopin__cut(&lines, '\n'), name = chopin__cut(&line, ':');
+        if (!line.len || line.ptr[line.len - 1] != '\r' || !chopin__is_token(name) || !chopin__is_field_value(chopin__str(line.ptr, line.len - 1))) return false;
+    }
+    return true;
+}
+
+static bool chopin__fixed_lines(chopin__server *s, chopin__fixed *f, const chopin_fixed_options *o) {
+    char   room[256];
+    size_t extra = o->headers ? strlen(o->headers) : 0, size = extra + 512 + (o->cache_control ? strlen(o->cache_control) : 0) + (o->allow_origin ? strlen(o->allow_origin) : 0);
+    char  *lines = chopin__server_own(s, size);
+    int    n = 0;
+    if (!lines) return false;
+    if (!o->no_etag) {
+        snprintf(room, sizeof room, "\"%016llx\"", (unsigned long long)chopin__hash(f->body.len, f->body.ptr, f->body.len));
+        f->etag = chopin__server_copy(s, chopin__str_z(room));
+        n += snprintf(lines + n, size - (size_t)n, "ETag: %s\r\n", room);
+    }
+    if (o->cache_control) n += snprintf(lines + n, size - (size_t)n, "Cache-Control: %s\r\n", o->cache_control);
+    if (o->allow_origin)  n += snprintf(lines + n, size - (size_t)n, "Access-Control-Allow-Origin: %s\r\n%s", o->allow_origin, strcmp(o->allow_origin, "*") ? "Vary: Origin\r\n" : "");
+    if (o->headers)       n += snprintf(lines + n, size - (size_t)n, "%s", o->headers);
+    f->lines = chopin__str(lines, (size_t)n);
+    return chopin__lines_ok(f->lines) && chopin__is_field_value(f->type);
+}
+
+/* What follows Server and Date, as bytes. */
+static bool chopin__fixed_tail(chopin__server *s, chopin__fixed *f) {
+    char  *tail = chopin__server_own(s, f->type.len + f->lines.len + f->body.len + 128);
+    if (!tail) return false;
+    int n = sprintf(tail, "Content-Type: %.*s\r\nContent-Length: %zu\r\n%.*s\r\n", CHOPIN_FMT(f->type), f->body.len, CHOPIN_FMT(f->lines));
+    if (f->body.len) memcpy(tail + n, f->body.ptr, f->body.len);
+    f->tail = chopin__str(tail, (size_t)n + f->body.len);
+    f->body_len = f->body.len;
+    return true;
+}
+
+static chopin__fixed *chopin__fixed_make(chopin__server *s, const chopin_fixed_options *o) {
+    chopin__fixed *f = chopin__server_own(s, sizeof *f);
+    if (!f) return NULL;
+    f->status = o->status ? o->status : 200;
+    f->type = chopin__server_copy(s, chopin__str_z(o->type ? o->type : "text/plain; charset=utf-8"));
+    f->body = chopin__server_copy(s, o->body.ptr ? o->body : CHOPIN_STR(""));
+    return f->type.ptr && f->body.ptr && f->status >= 200 && f->status <= 999 && chopin__fixed_lines(s, f, o) && chopin__fixed_tail(s, f) ? f : NULL;
+}
+
+/* ---- addresses ---- */
+
+typedef struct chopin__where { char host[256]; int port; bool any; } chopin__where;
+
+/* "host:port", ":port", "[v6]:port". */
+static bool chopin__where_parse(chopin_str text, chopin__where *where) {
+    size_t colon = text.len;
+    while (colon > 0 && text.ptr[colon - 1] != ':') colon--;
+    uint64_t port;
+    if (!colon || !chopin__parse_u64(chopin__str(text.ptr + colon, text.len - colon), &port) || port > 65535) return false;
+    chopin_str host = chopin__str(text.ptr, colon - 1);
+    bool brackets = host.len >= 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
+    if (brackets) host = chopin__str(host.ptr + 1, host.len - 2);
+    if (host.len >= sizeof where->host || (!brackets && host.len && memchr(host.ptr, ':', host.len))) return false;
+    if (host.len) memcpy(where->host, host.ptr, host.len);
+    where->host[host.len] = 0;
+    where->port = (int)port;
+    where->any = host.len == 0;
+    return true;
+}
+
+/* A listening TCP socket, or -1 with errno. `probe`: without SO_REUSEPORT, to notice somebody else on the port. */
+static int chopin__listen_tcp(const chopin__server *s, const struct sockaddr *to, socklen_t len, bool dual, bool probe) {
+    int on = 1, off = !dual;
+    int fd = socket(to->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (!probe) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    if (to->sa_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);   // accepted sockets inherit it on Linux
+#if defined(TCP_DEFER_ACCEPT)
+    if (s->site.options.defer_accept) setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &on, sizeof on);
+#endif
+    if (bind(fd, to, len) == 0 && (probe || listen(fd, s->site.options.backlog) == 0)) return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+/* The port of an address, wherever its family keeps it. */
+static uint16_t *chopin__port_of(struct sockaddr_storage *a) {
+    if (a->ss_family == AF_INET)  return &((struct sockaddr_in *)(void *)a)->sin_port;
+    if (a->ss_family == AF_INET6) return &((struct sockaddr_in6 *)(void *)a)->sin6_port;
+    return NULL;
+}
+
+/* Names may have several addresses: IPv4 first, as most clients try it. */
+static int chopin__resolve(const chopin__where *where, struct sockaddr_storage *to, socklen_t *len) {
+    char port[8];
+    struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV }, *list = NULL;
+    snprintf(port, sizeof port, "%d", where->port);
+    if (where->any) hints.ai_family = AF_INET6;
+    int rc = getaddrinfo(where->any ? "::" : where->host, port, &hints, &list);
+    if (rc != 0) return rc;
+    const struct addrinfo *best = list;
+    for (const struct addrinfo *a = list; a; a = a->ai_next) {
+        if (a->ai_family == AF_INET) { best = a; break; }
+    }
+    memcpy(to, best->ai_addr, best->ai_addrlen);
+    *len = best->ai_addrlen;
+    freeaddrinfo(list);
+    return 0;
+}
+
+static int chopin__bind_failed(chopin__server *s, const chopin__address_spec *a, const char *what, int error) {
+    const char *hint = error == EADDRINUSE ? " (another program listens there; set share_port to run beside it)"
+                     : error == EACCES     ? " (ports below 1024 need a privilege)" : "";
+    return chopin__server_fail(s, CHOPIN_ADDRESS, "cannot listen on %s: %s: %s%s", a->text, what, strerror(error), hint);
+}
+
+/* Finds the address out and, unless told otherwise, whether somebody else is there. */
+static int chopin__address_prepare(chopin__server *s, chopin__address_spec *a) {
+    chopin__where where;
+    if (!chopin__where_parse(chopin__str_z(a->text), &where)) return chopin__server_fail(s, CHOPIN_INVALID, "\"%s\" is no address: host:port, [v6]:port, :port, unix:/path or fd:N", a->text);
+    int rc = chopin__resolve(&where, &a->bound, &a->bound_len);
+    if (rc != 0) return chopin__server_fail(s, CHOPIN_ADDRESS, "cannot listen on %s: %s", a->text, rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
+    int fd = chopin__listen_tcp(s, (struct sockaddr *)&a->bound, a->bound_len, where.any, true);
+    if (fd < 0 && where.any && errno == EAFNOSUPPORT) {     // a kernel without IPv6
+        struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons((uint16_t)where.port) };
+        memset(&a->bound, 0, sizeof a->bound);
+        memcpy(&a->bound, &any, sizeof any);
+        a->bound_len = sizeof any;
+        fd = chopin__listen_tcp(s, (struct sockaddr *)&a->bound, a->bound_len, false, true);
+    }
+    if (fd < 0 && !(errno == EADDRINUSE && s->site.options.share_port)) return chopin__bind_failed(s, a, "bind", errno);
+    if (fd >= 0) close(fd);
+    return CHOPIN_OK;
+}
+
+static int chopin__unix_bind(const chopin__server *s, const struct sockaddr_un *to, socklen_t len) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return -1;
+    if (bind(fd, (const struct sockaddr *)to, len) == 0 && (to->sun_path[0] == 0 || chmod(to->sun_path, 0660) == 0) && listen(fd, s->site.options.backlog) == 0) return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+/* A socket file that nobody answers at is left over from a crash. */
+static bool chopin__unix_is_stale(const struct sockaddr_un *to, socklen_t len) {
+    int  fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool stale = fd >= 0 && connect(fd, (const struct sockaddr *)to, len) != 0 && errno == ECONNREFUSED;
+    if (fd >= 0) close(fd);
+    return stale;
+}
+
+static int chopin__unix_listen(chopin__server *s, chopin__address_spec *a) {
+    struct sockaddr_un to = { .sun_family = AF_UNIX };
+    const char *path = a->text + 5;
+    size_t      len = strlen(path);
+    bool        abstract = path[0] == '@';
+    struct stat st;
+    if (len == 0 || len >= sizeof to.sun_path) return chopin__bind_failed(s, a, "path", ENAMETOOLONG);
+    memcpy(to.sun_path, path, len);
+    if (abstract) to.sun_path[0] = 0;
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + !abstract);
+    a->shared_fd = chopin__unix_bind(s, &to, size);
+    if (a->shared_fd < 0 && errno == EADDRINUSE && !abstract && chopin__unix_is_stale(&to, size)) {
+        unlink(path);
+        a->shared_fd = chopin__unix_bind(s, &to, size);
+    }
+    if (a->shared_fd < 0) return chopin__bind_failed(s, a, "bind", errno);
+    if (!abstract && stat(path, &st) == 0) { a->unlink = a->text + 5; a->unlink_dev = st.st_dev; a->unlink_ino = st.st_ino; }
+    return CHOPIN_OK;
+}
+
+/* "fd:3": a listening socket from whoever started us. */
+static int chopin__fd_listen(chopin__server *s, chopin__address_spec *a) {
+    uint64_t  n;
+    int       listening = 0;
+    socklen_t size = sizeof listening;
+    if (!chopin__parse_u64(chopin__str_z(a->text + 3), &n) || n > INT_MAX) return chopin__server_fail(s, CHOPIN_INVALID, "\"%s\" is no descriptor", a->text);
+    if (getsockopt((int)n, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0) return chopin__bind_failed(s, a, "getsockopt", errno);
+    if (!listening) return chopin__bind_failed(s, a, "it does not listen", EINVAL);
+    a->shared_fd = fcntl((int)n, F_DUPFD_CLOEXEC, 3);
+    if (a->shared_fd < 0 || fcntl(a->shared_fd, F_SETFL, O_NONBLOCK) != 0) return chopin__bind_failed(s, a, "fcntl", errno);
+    a->bound_len = sizeof a->bound;
+    getsockname(a->shared_fd, (struct sockaddr *)&a->bound, &a->bound_len);
+    return CHOPIN_OK;
+}
+
+static int chopin__address_open(chopin__server *s, chopin__address_spec *a) {
+    a->shared_fd = -1;
+    if (strncmp(a->text, "unix:", 5) == 0) return chopin__unix_listen(s, a);
+    if (strncmp(a->text, "fd:", 3) == 0) return chopin__fd_listen(s, a);
+    return chopin__address_prepare(s, a);
+}
+
+/* This worker's socket for an address: its own with SO_REUSEPORT, or another name for the shared one. */
+static int chopin__address_listen(chopin__server *s, chopin__address_spec *a, chopin_worker *w) {
+    bool shared = a->shared_fd >= 0;
+    int  fd = shared ? fcntl(a->shared_fd, F_DUPFD_CLOEXEC, 3) : chopin__listen_tcp(s, (struct sockaddr *)&a->bound, a->bound_len, a->text[0] == ':', false);
+    if (fd < 0) return chopin__bind_failed(s, a, "listen", errno);
+    if (!a->bound_ok && !shared) {                           // from now on port 0 is the one the kernel chose
+        a->bound_len = sizeof a->bound;
+        getsockname(fd, (struct sockaddr *)&a->bound, &a->bound_len);
+    }
+    a->bound_ok = true;
+    if (chopin__worker_listen(w, fd, shared)) return CHOPIN_OK;
+    int error = errno;
+    close(fd);
+    return chopin__bind_failed(s, a, "poll", error);
+}
+
+static void chopin__addresses_close(chopin__server *s) {
+    for (chopin__address_spec *a = s->addresses; a; a = a->next) {
+        struct stat st;
+        if (a->shared_fd >= 0) close(a->shared_fd);
+        a->shared_fd = -1;
+        if (a->unlink && stat(a->unlink, &st) == 0 && st.st_dev == a->unlink_dev && st.st_ino == a->unlink_ino) unlink(a->unlink);
+        a->unlink = NULL;
+        a->bound_ok = false;
+    }
+}
+
+/* ---- signals ---- */
+
+static void chopin__server_wake_all(chopin__server *s) {
+    int count = atomic_load(&s->worker_count);
+    for (int i = 0; i < count; i++) {
+        chopin_worker *w = s->workers[i];
+        if (w->io.state) w->io.ops->wake(&w->io);
+    }
+}
+
+/* The second signal meets the default action: it ends the process at once. */
+static void chopin__stop_signal(int sig) {
+    chopin__server *s = atomic_load(&chopin__served);
+    int error = errno;
+    (void)sig;
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    if (s) {
+        atomic_store(&s->site.stopping, true);
+        chopin__server_wake_all(s);
+    }
+    errno = error;
+}
+
+static void chopin__faults_watch(chopin__server *s) {
+    struct sigaction act = { .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+    act.sa_sigaction = chopin__fault_signal;
+    sigemptyset(&act.sa_mask);                               // nobody restores the mask when the handler does not return
+#if defined(CHOPIN__BACKTRACE)
+    void *warm[2];
+    backtrace(warm, 2);                                      // loads what it needs now, not inside a signal handler
+#endif
+    for (size_t i = 0; i < CHOPIN__COUNT(chopin__fault_signals); i++) sigaction(chopin__fault_signals[i], &act, &s->old_faults[i]);
+}
+
+static void chopin__signals_take(chopin__server *s) {
+    struct sigaction act = { .sa_handler = chopin__stop_signal }, ignore = { .sa_handler = SIG_IGN };
+    atomic_store(&chopin__served, s);
+    sigemptyset(&act.sa_mask);
+    sigemptyset(&ignore.sa_mask);
+    if (!s->site.options.no_signals) {
+        sigaction(SIGTERM, &act, &s->old_term);
+        sigaction(SIGINT, &act, &s->old_int);
+        sigaction(SIGPIPE, &ignore, &s->old_pipe);
+    }
+    if (s->site.options.contain_faults) chopin__faults_watch(s);
+}
+
+static void chopin__signals_return(chopin__server *s) {
+    if (!s->site.options.no_signals) {
+        sigaction(SIGTERM, &s->old_term, NULL);
+        sigaction(SIGINT, &s->old_int, NULL);
+        sigaction(SIGPIPE, &s->old_pipe, NULL);
+    }
+    for (size_t i = 0; s->site.options.contain_faults && i < CHOPIN__COUNT(chopin__fault_signals); i++) sigaction(chopin__fault_signals[i], &s->old_faults[i], NULL);
+    chopin__server *expected = s;
+    atomic_compare_exchange_strong(&chopin__served, &expected, NULL);
+}
+
+/* ---- workers ---- */
+
+static const chopin__io_ops *chopin__backend_named(chopin__server *s) {
+    const char *name = s->site.options.backend;
+#if defined(__linux__)
+    if (strcmp(name, "epoll") && strcmp(name, "auto")) {
+        chopin__log(&s->site.logger, CHOPIN_WARNING, "backend %s is not in this build: epoll serves instead", name);
+    }
+    return &chopin__epoll_ops;
+#else
+    chopin__server_fail(s, CHOPIN_SYSTEM, "no backend for this system (%s)", name);
+    return NULL;
+#endif
+}
+
+/* A worker with its place in the list; a replacement gets a place of its own. */
+static chopin_worker *chopin__server_new_worker(chopin__server *s, int index, const chopin__io_ops *ops, void *io_state) {
+    chopin_worker *w = NULL;
+    int count = atomic_load(&s->worker_count);
+    size_t size = (sizeof *w + 63) & ~(size_t)63;
+    if (count == s->worker_room || !ops) return NULL;
+    if (posix_memalign((void **)&w, 64, size) != 0) return NULL;
+    atomic_fetch_add_explicit(&s->site.heap.calls, 1, memory_order_relaxed);
+    if (!chopin__worker_init(w, &s->site, index, ops, io_state)) {
+        int error = errno;
+        chopin__worker_done(w);
+        free(w);
+        errno = error;
+        return NULL;
+    }
+    w->server = s;
+    s->workers[count] = w;
+    atomic_store(&s->worker_count, count + 1);
+    return w;
+}
+
+static void chopin__worker_pin(chopin_worker *w) {
+#if defined(__linux__)
+    cpu_set_t all, one;
+    if (!w->site->options.pin_workers || sched_getaffinity(0, sizeof all, &all) != 0) return;
+    int wanted = w->index % CPU_COUNT(&all);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET((size_t)cpu, &all) || wanted-- > 0) continue;
+        CPU_ZERO(&one);
+        CPU_SET((size_t)cpu, &one);
+        w->cpu = sched_setaffinity(0, sizeof one, &one) == 0 ? cpu : -1;
+        return;
+    }
+#else
+    (void)w;
+#endif
+}
+
+#define CHOPIN__SIGNAL_STACK 65536
+
+static void *chopin__signal_stack(void) {
+    void *base = mmap(NULL, CHOPIN__SIGNAL_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED) return NULL;
+    stack_t stack = { .ss_sp = base, .ss_size = CHOPIN__SIGNAL_STACK };
+    sigaltstack(&stack, NULL);
+    return base;
+}
+
+static void chopin__signal_stack_free(void *base) {
+    stack_t none = { .ss_flags = SS_DISABLE };
+    if (!base) return;
+    sigaltstack(&none, NULL);
+    munmap(base, CHOPIN__SIGNAL_STACK);
+}
+
+/* One worker from its start hook to its stop hook, on the calling thread. */
+static int chopin__worker_run(chopin_worker *w) {
+    const chopin_options *o = &w->site->options;
+    void *stack = o->contain_faults ? chopin__signal_stack() : NULL;
+    int   rc = o->on_worker_start ? o->on_worker_start(w, o->user) : 0;
+    if (rc >= 0) chopin__worker_enter(w);
+    if (o->on_worker_stop) o->on_worker_stop(w, o->user);
+    chopin__signal_stack_free(stack);
+    return rc;
+}
+
+static void *chopin__worker_thread(void *arg) {
+    chopin_worker  *w = arg;
+    chopin__server *s = w->server;
+    chopin__worker_pin(w);
+    int rc = chopin__worker_run(w);
+    if (rc < 0) {
+        chopin__server_fail(s, rc, "on_worker_start of worker %d returned %d (%s)", w->index, rc, chopin_status_text(rc));
+        atomic_store(&s->site.stopping, true);
+        chopin__server_wake_all(s);
+    }
+    pthread_mutex_lock(&s->lock);
+    atomic_fetch_sub(&s->live, 1);
+    pthread_cond_signal(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+static bool chopin__server_start_thread(chopin__server *s, chopin_worker *w) {
+    int count = atomic_load(&s->worker_count);
+    sigset_t all, old;
+    atomic_fetch_add(&s->live, 1);
+    sigfillset(&all);                                        // SIGTERM and the like go to the thread that called chopin_serve()
+    for (size_t i = 0; i < CHOPIN__COUNT(chopin__fault_signals); i++) sigdelset(&all, chopin__fault_signals[i]);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int rc = pthread_create(&s->threads[count - 1], NULL, chopin__worker_thread, w);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (rc == 0) return true;
+    atomic_fetch_sub(&s->live, 1);
+    s->workers[count - 1] = NULL;
+    atomic_store(&s->worker_count, count - 1);
+    chopin__worker_done(w);
+    free(w);
+    errno = rc;
+    return false;
+}
+
+/* After a fault too many: called by the worker that is to be replaced, on its thread. */
+static bool chopin__server_replace(chopin_worker *old) {
+    chopin__server *s = old->server;
+    pthread_mutex_lock(&s->lock);
+    chopin_worker *w = chopin__server_new_worker(s, old->index, old->io.ops, NULL);
+    bool ok = w != NULL;
+    if (ok) {
+        w->replace = chopin__server_replace;
+        for (int i = 0; i < old->listener_count; i++) ok = chopin__worker_listen(w, old->listeners[i]->fd, true) && ok;
+        ok = chopin__server_start_thread(s, w) && ok;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (!ok) chopin__log(&s->site.logger, CHOPIN_ERROR, "worker %d could not be replaced: %s; it goes on", old->index, strerror(errno));
+    return ok;
+}
+
+/* Descriptors up to the hard limit: each connection is one. */
+static void chopin__raise_descriptors(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* Everything that can fail, before any thread runs: the reason is logged and remembered. */
+static int chopin__server_prepare(chopin__server *s, int workers) {
+    const chopin__io_ops *ops = chopin__backend_named(s);
+    if (!s->addresses) return chopin__server_fail(s, CHOPIN_INVALID, "no address to listen on: give one to chopin_serve() or chopin_listen()");
+    if (chopin__server_freeze(s) != CHOPIN_OK) return s->failed;
+    chopin__raise_descriptors();
+    s->worker_room = workers + 64;                           // that many may be replaced
+    s->workers = chopin__server_own(s, (size_t)s->worker_room * sizeof *s->workers);
+    s->threads = chopin__server_own(s, (size_t)s->worker_room * sizeof *s->threads);
+    if (!s->workers || !s->threads) return s->failed;
+    for (chopin__address_spec *a = s->addresses; a; a = a->next) {
+        if (chopin__address_open(s, a) != CHOPIN_OK) return s->failed;
+    }
+    for (int i = 0; i < workers; i++) {
+        chopin_worker *w = chopin__server_new_worker(s, i, ops, NULL);
+        if (!w) return chopin__server_fail(s, CHOPIN_SYSTEM, "worker %d could not be made: %s", i, strerror(errno));
+        for (chopin__address_spec *a = s->addresses; a; a = a->next) {
+            if (chopin__address_listen(s, a, w) != CHOPIN_OK) return s->failed;
+        }
+    }
+    return CHOPIN_OK;
+}
+
+static void chopin__server_say_where(chopin__server *s) {
+    for (chopin__address_spec *a = s->addresses; a; a = a->next) {
+        uint16_t *port = chopin__port_of(&a->bound);
+        if (port) chopin__log(&s->site.logger, CHOPIN_INFO, "listening on %s, port %d (%d workers, %s)", a->text, ntohs(*port), s->site.options.workers, s->workers[0]->io.ops->name);
+        else      chopin__log(&s->site.logger, CHOPIN_INFO, "listening on %s (%d workers, %s)", a->text, s->site.options.workers, s->workers[0]->io.ops->name);
+    }
+}
+
+static void chopin__server_run(chopin__server *s) {
+    int workers = atomic_load(&s->worker_count);
+    atomic_store(&s->worker_count, 0);
+    for (int i = 0; i < workers; i++) {                      // the list grows again with each thread that runs
+        chopin_worker *w = s->workers[i];
+        w->replace = chopin__server_replace;
+        atomic_store(&s->worker_count, i + 1);
+        if (!chopin__server_start_thread(s, w)) {
+            chopin__server_fail(s, CHOPIN_SYSTEM, "thread %d could not be started: %s", i, strerror(errno));
+            for (int rest = i + 1; rest < workers; rest++) { chopin__worker_done(s->workers[rest]); free(s->workers[rest]); }
+            atomic_store(&s->site.stopping, true);
+            break;
+        }
+    }
+    pthread_mutex_lock(&s->lock);
+    while (atomic_load(&s->live) > 0) pthread_cond_wait(&s->changed, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+    for (int i = 0; i < atomic_load(&s->worker_count); i++) pthread_join(s->threads[i], NULL);
+}
+
+/* ---- the offload pool ---- */
+
+static void chopin__offload_done(chopin_worker *w, void *arg) {
+    chopin__job *job = arg;
+    chopin__wake(w, job->wait, CHOPIN_OK);
+}
+
+static void *chopin__offload_thread(void *arg) {
+    chopin__server  *s = arg;
+    chopin__offload *o = &s->offload;
+    pthread_mutex_lock(&o->lock);
+    for (;;) {
+        while (!o->first && !o->ending) {
+            o->idle++;
+            pthread_cond_wait(&o->more, &o->lock);
+            o->idle--;
+        }
+        chopin__job *job = o->first;
+        if (!job) break;
+        o->first = job->next;
+        if (!o->first) o->last = NULL;
+        o->queued--;
+        pthread_mutex_unlock(&o->lock);
+        job->result = job->fn(job->arg);
+        chopin__worker_send(job->worker, &job->done);        // from here on the job may be gone
+        pthread_mutex_lock(&o->lock);
+    }
+    pthread_mutex_unlock(&o->lock);
+    return NULL;
+}
+
+/* False: the queue is full, or no thread could be started. */
+static bool chopin__offload_add(chopin__server *s, chopin__job *job) {
+    chopin__offload *o = &s->offload;
+    pthread_mutex_lock(&o->lock);
+    bool ok = o->queued < s->site.options.offload_queue;
+    if (ok && o->idle <= o->queued && o->count < s->site.options.offload_threads) {
+        if (pthread_create(&o->threads[o->count], NULL, chopin__offload_thread, s) == 0) o->count++;
+        ok = o->count > 0;
+    }
+    if (ok) {
+        job->next = NULL;
+        if (o->last) o->last->next = job;
+        else         o->first = job;
+        o->last = job;
+        o->queued++;
+        pthread_cond_signal(&o->more);
+    }
+    pthread_mutex_unlock(&o->lock);
+    return ok;
+}
+
+static void chopin__offload_end(chopin__server *s) {
+    chopin__offload *o = &s->offload;
+    pthread_mutex_lock(&o->lock);
+    o->ending = true;
+    pthread_cond_broadcast(&o->more);
+    pthread_mutex_unlock(&o->lock);
+    for (int i = 0; i < o->count; i++) pthread_join(o->threads[i], NULL);
+    o->count = 0;
+    o->ending = false;
+}
+
+static void chopin__server_end(chopin__server *s) {
+    chopin__offload_end(s);
+    for (int i = 0; i < atomic_load(&s->worker_count); i++) {
+        if (s->workers[i]->site) chopin__worker_done(s->workers[i]);
+    }
+    chopin__addresses_close(s);
+    s->serving = s->open = false;
+}
+
+/* ==========================================================================================================
+   >>public   the API: check arguments, call one room
+   ========================================================================================================== */
+
+/* ---- the server ---- */
+
+CHOPIN_API chopin_app *chopin_new(const chopin_options *options) {
+    chopin_options o = options ? *options : (chopin_options){ 0 };
+    chopin__heap heap = { .alloc = o.alloc ? o.alloc : chopin__heap_default, .ctx = o.alloc_ctx };
+    chopin__server *s = chopin__alloc_zero(&heap, sizeof *s);
+    if (!s) return NULL;
+    s->site.options = o;
+    s->site.heap.alloc = heap.alloc;
+    s->site.heap.ctx = heap.ctx;
+    s->site.logger = (chopin__logger){ o.log, o.user, o.quiet ? CHOPIN_ERROR : o.log_level ? o.log_level : CHOPIN_INFO };
+    s->site.seed = chopin__random_seed();
+    s->app = (chopin_group){ .site = &s->site, .prefix = CHOPIN_STR("") };
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->changed, NULL);
+    pthread_mutex_init(&s->offload.lock, NULL);
+    pthread_cond_init(&s->offload.more, NULL);
+    chopin__router_init(&s->site.router, &s->site.heap);
+    chopin__options_resolve(s);
+    return &s->app;
+}
+
+CHOPIN_API void chopin_free(chopin_app *app) {
+    if (!app) return;
+    chopin__server *s = chopin__server_of(app);
+    chopin__heap   *heap = &s->site.heap;
+    if (s->open) chopin_close(app);
+    for (int i = 0; i < atomic_load(&s->worker_count); i++) free(s->workers[i]);
+    chopin__router_done(&s->site.router);
+    chopin__guard_networks_done(&s->site.trusted, heap);
+    while (s->owned) {
+        struct chopin__owned *o = s->owned;
+        s->owned = o->next;
+        if (o->done) o->done(heap, o->ptr);
+        chopin__release(heap, o->ptr, o->size);
+        chopin__release(heap, o, sizeof *o);
+    }
+    chopin__release(heap, (void *)(uintptr_t)s->test_reply.ptr, s->test_cap);
+    pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->changed);
+    pthread_mutex_destroy(&s->offload.lock);
+    pthread_cond_destroy(&s->offload.more);
+    chopin__heap copy = { .alloc = heap->alloc, .ctx = heap->ctx };
+    chopin__release(&copy, s, sizeof *s);
+}
+
+CHOPIN_API const chopin_options *chopin_options_of(chopin_app *app) { return &app->site->options; }
+CHOPIN_API const char *chopin_error(chopin_app *app) { return chopin__server_of(app)->why; }
+
+CHOPIN_API void chopin_limits(chopin_app *app) {
+    const chopin_options *o = &app->site->options;
+    for (size_t i = 0; i < CHOPIN__COUNT(chopin__options); i++) {
+        const chopin__option *d = &chopin__options[i];
+        int64_t value = chopin__option_get(o, d);
+        printf("%-22s %12lld %-4s %s\n", d->name, (long long)value, d->unit, d->env ? d->env : "");
+    }
+}
+
+static int chopin__listen_systemd(chopin_app *app) {
+    const char *count = getenv("LISTEN_FDS"), *pid = getenv("LISTEN_PID");
+    uint64_t n, ours;
+    if (!count || !chopin__parse_u64(chopin__str_z(count), &n) || n == 0 || n > 64 || !pid || !chopin__parse_u64(chopin__str_z(pid), &ours) || ours != (uint64_t)getpid()) {
+        return chopin__server_fail(chopin__server_of(app), CHOPIN_ADDRESS, "systemd passed no sockets (LISTEN_FDS, LISTEN_PID)");
+    }
+    int rc = CHOPIN_OK;
+    for (uint64_t i = 0; i < n && rc == CHOPIN_OK; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "fd:%d", (int)i + 3);
+        rc = chopin_listen(app, text);
+    }
+    return rc;
+}
+
+CHOPIN_API int chopin_listen(chopin_app *app, const char *address) {
+    chopin__server *s = chopin__server_of(app);
+    if (s->serving) return CHOPIN_STATE;
+    if (!address || !*address) return chopin__server_fail(s, CHOPIN_INVALID, "chopin_listen: the address is empty");
+    if (strcmp(address, "systemd") == 0) return chopin__listen_systemd(app);
+    chopin__where where;
+    if (strncmp(address, "unix:", 5) && strncmp(address, "fd:", 3) && !chopin__where_parse(chopin__str_z(address), &where)) {
+        return chopin__server_fail(s, CHOPIN_INVALID, "\"%.100s\" is no address: host:port, [v6]:port, :port, unix:/path, fd:N or systemd", address);
+    }
+    chopin__address_spec *a = chopin__server_own(s, sizeof *a);
+    if (!a) return CHOPIN_MEMORY;
+    a->shared_fd = -1;
+    a->text = (char *)(uintptr_t)chopin__server_copy(s, chopin__str_z(address)).ptr;
+    if (!a->text) return CHOPIN_MEMORY;
+    if (s->last_address) s->last_address->next = a;
+    else                 s->addresses = a;
+    s->last_address = a;
+    return CHOPIN_OK;
+}
+
+CHOPIN_API int chopin_serve(chopin_app *app, const char *address) {
+    chopin__server *s = chopin__server_of(app);
+    if (s->serving) return CHOPIN_STATE;
+    if (address) chopin_listen(app, address);
+    if (atomic_exchange(&s->site.stopping, false)) return s->failed;    // stopped before it began
+    if (s->failed) return s->failed;
+    s->serving = true;
+    if (chopin__server_prepare(s, s->site.options.workers) == CHOPIN_OK) {
+        chopin__signals_take(s);
+        chopin__server_say_where(s);
+        chopin__server_run(s);
+        chopin__signals_return(s);
+    }
+    chopin__server_end(s);
+    atomic_store(&s->site.stopping, false);
+    return s->failed;
+}
+
+CHOPIN_API int chopin_port(chopin_app *app, int nth) {
+    chopin__address_spec *a = chopin__server_of(app)->addresses;
+    for (; a && nth > 0; nth--) a = a->next;
+    uint16_t *port = a && (a->bound_ok || a->shared_fd >= 0) ? chopin__port_of(&a->bound) : NULL;
+    return port ? ntohs(*port) : 0;
+}
+
+CHOPIN_API void chopin_stop(chopin_app *app) {
+    chopin__server *s = chopin__server_of(app);
+    atomic_store(&s->site.stopping, true);
+    chopin__server_wake_all(s);
+}
+
+CHOPIN_API int chopin_open(chopin_app *app) {
+    chopin__server *s = chopin__server_of(app);
+    if (s->serving) return CHOPIN_STATE;
+    if (s->failed) return s->failed;
+    s->serving = s->open = true;
+    int rc = chopin__server_prepare(s, 1);
+    if (rc == CHOPIN_OK) {
+        chopin_worker *w = s->workers[0];
+        const chopin_options *o = &s->site.options;
+        w->stepping = true;
+        chopin__signals_take(s);
+        rc = o->on_worker_start ? o->on_worker_start(w, o->user) : 0;
+        if (rc >= 0) return CHOPIN_OK;
+        chopin__server_fail(s, rc, "on_worker_start returned %d (%s)", rc, chopin_status_text(rc));
+        chopin__signals_return(s);
+    }
+    chopin__server_end(s);
+    return rc;
+}
+
+static chopin_worker *chopin__open_worker(chopin_app *app) {
+    chopin__server *s = chopin__server_of(app);
+    return s->open && atomic_load(&s->worker_count) > 0 ? s->workers[0] : NULL;
+}
+
+CHOPIN_API int chopin_fd(chopin_app *app) {
+    chopin_worker *w = chopin__open_worker(app);
+    return w ? w->io.ops->fd(&w->io) : -1;
+}
+
+CHOPIN_API int chopin_next_deadline(chopin_app *app) {
+    chopin_worker *w = chopin__open_worker(app);
+    if (!w) return -1;
+    w->step_until = CHOPIN__NEVER;
+    int64_t until = chopin__worker_until(w);
+    if (until == CHOPIN__NEVER) return -1;
+    int64_t left = until - w->io.ops->now(&w->io);
+    return left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
+}
+
+CHOPIN_API int chopin_step(chopin_app *app, int timeout_ms) {
+    chopin_worker *w = chopin__open_worker(app);
+    if (!w) return CHOPIN_STATE;
+    if (w->ended) return 0;
+    w->step_until = timeout_ms < 0 ? CHOPIN__NEVER : timeout_ms == 0 ? 0 : w->io.ops->now(&w->io) + timeout_ms;
+    chopin__worker_enter(w);
+    return w->ended ? 0 : 1;
+}
+
+CHOPIN_API void chopin_close(chopin_app *app) {
+    chopin__server *s = chopin__server_of(app);
+    chopin_worker  *w = chopin__open_worker(app);
+    if (!w) return;
+    const chopin_options *o = &s->site.options;
+    if (o->on_worker_stop) o->on_worker_stop(w, o->user);
+    chopin__server_end(s);
+    chopin__signals_return(s);
+    atomic_store(&s->site.stopping, false);
+}
+
+CHOPIN_API chopin_counters chopin_counters_of(chopin_app *app) {
+    chopin__server *s = chopin__server_of(app);
+    chopin_counters sum = { .allocations = atomic_load_explicit(&s->site.heap.calls, memory_order_relaxed) };
+    for (int i = 0; i < atomic_load(&s->worker_count); i++) {
+        chopin_worker  *w = s->workers[i];
+        chopin__counts *n = &w->counts;
+        sum.accepted     += atomic_load_explicit(&n->accepted, memory_order_relaxed);
+        sum.closed       += atomic_load_explicit(&n->closed, memory_order_relaxed);
+        sum.requests     += atomic_load_explicit(&n->requests, memory_order_relaxed);
+        sum.refused      += atomic_load_explicit(&n->refused, memory_order_relaxed);
+        sum.bad_requests += atomic_load_explicit(&n->bad_requests, memory_order_relaxed);
+        sum.timeouts     += atomic_load_explicit(&n->timeouts, memory_order_relaxed);
+        sum.parked       += atomic_load_explicit(&n->parked, memory_order_relaxed);
+        sum.faults       += atomic_load_explicit(&n->faults, memory_order_relaxed);
+        sum.receives     += atomic_load_explicit(&w->io.receives, memory_order_relaxed);
+        sum.sends        += atomic_load_explicit(&w->io.sends, memory_order_relaxed);
+        sum.waits        += atomic_load_explicit(&w->io.waits, memory_order_relaxed);
+    }
+    return sum;
+}
+
+/* ---- routes ---- */
+
+CHOPIN_API int chopin_route_at(chopin_app *app, const char *method, const char *pattern, chopin_handler handler,
+                               const chopin_route_options *options, const char *name, const char *file, int line) {
+    chopin__server *s = chopin__server_of(app);
+    if (s->serving || s->frozen) return CHOPIN_STATE;
+    if (!method || !pattern || !handler) return chopin__server_fail(s, CHOPIN_INVALID, "%s:%d: chopin_route: method, pattern or handler is NULL", file, line);
+    chopin__endpoint *e = chopin__server_new_endpoint(s, app, method, pattern, handler, options);
+    if (!e) return CHOPIN_MEMORY;
+    e->route.name = name;
+    e->route.file = file;
+    e->route.line = line;
+    return chopin__server_add_route(s, e);
+}
+
+CHOPIN_API chopin_group *chopin_group_new(chopin_app *app, const char *prefix) {
+    chopin__server *s = chopin__server_of(app);
+    chopin_group   *g = chopin__server_own(s, sizeof *g);
+    if (!g) return app;
+    *g = (chopin_group){ .site = app->site, .parent = app, .next = s->groups, .prefix = chopin__server_join(s, app->prefix, chopin__str_z(prefix)) };
+    s->groups = g;
+    if (!prefix || prefix[0] != '/') chopin__server_fail(s, CHOPIN_INVALID, "chopin_group_new: the prefix \"%s\" must start with '/'", prefix ? prefix : "");
+    return g;
+}
+
+CHOPIN_API void chopin_group_set_user(chopin_group *group, void *user) { group->user = user; }
+
+CHOPIN_API int chopin_use_with(chopin_app *app, const char *prefix, chopin_handler middleware, void *data) {
+    chopin__server *s = chopin__server_of(app);
+    if (s->serving || s->frozen) return CHOPIN_STATE;
+    if (!prefix || prefix[0] != '/' || !middleware) return chopin__server_fail(s, CHOPIN_INVALID, "chopin_use: the prefix must start with '/' and the middleware must not be NULL");
+    chopin__use *use = chopin__server_own(s, sizeof *use);
+    if (!use) return CHOPIN_MEMORY;
+    *use = (chopin__use){ .prefix = chopin__server_join(s, app->prefix, chopin__str_z(prefix)), .step = { middleware, data } };
+    if (!use->prefix.ptr) return CHOPIN_MEMORY;
+    if (s->last_use) s->last_use->next = use;
+    else             s->site.uses = use;
+    s->last_use = use;
+    return CHOPIN_OK;
+}
+
+CHOPIN_API int chopin_use(chopin_app *app, const char *prefix, chopin_handler middleware) { return chopin_use_with(app, prefix, middleware, NULL); }
+CHOPIN_API void *chopin_use_data(chopin_ctx *c) { return c->steps[c->step].data; }
+
+CHOPIN_API int chopin_next(chopin_ctx *c) {
+    uint32_t at = c->step;
+    if (at + 1 >= c->step_count || c->reached > at) return CHOPIN_STATE;
+    c->step = c->reached = at + 1;
+    int rc = c->steps[at + 1].fn(c);
+    c->step = at;
+    return rc;
+}
+
+CHOPIN_API int chopin_fixed_with_at(chopin_app *app, const char *path, const chopin_fixed_options *options, const char *file, int line) {
+    chopin__server *s = chopin__server_of(app);
+    if (s->serving || s->frozen) return CHOPIN_STATE;
+    chopin__endpoint *e = path && options ? chopin__server_new_endpoint(s, app, "GET", path, chopin__fixed_handler, NULL) : NULL;
+    if (!e) return chopin__server_fail(s, path && options ? CHOPIN_MEMORY : CHOPIN_INVALID, "%s:%d: chopin_fixed: no path, no options or no memory", file, line);
+    e->route.name = "chopin_fixed";
+    e->route.file = file;
+    e->route.line = line;
+    e->fixed = chopin__fixed_make(s, options);
+    if (!e->fixed) return chopin__server_fail(s, CHOPIN_INVALID, "%s:%d: chopin_fixed(%s): a header or the status is not valid", file, line, path);
+    return chopin__server_add_route(s, e);
+}
+
+CHOPIN_API int chopin_fixed_at(chopin_app *app, const char *path, const char *type, const char *body, const char *file, int line) {
+    return chopin_fixed_with_at(app, path, &(chopin_fixed_options){ .type = type, .body = chopin__str_z(body ? body : "") }, file, line);
+}
+
+CHOPIN_API void chopin_attribute_add(chopin_attribute_route *route) {
+    route->next = chopin__attribute_routes;
+    chopin__attribute_routes = route;
+}
+
+static int chopin__attribute_order(const void *a, const void *b) {
+    const chopin_attribute_route *x = *(chopin_attribute_route *const *)a, *y = *(chopin_attribute_route *const *)b;
+    int order = strcmp(x->pattern, y->pattern);
+    return order ? order : strcmp(x->method, y->method);
+}
+
+CHOPIN_API int chopin_mount_all(chopin_app *app) {
+    chopin__server *s = chopin__server_of(app);
+    size_t n = 0;
+    if (s->mounted) return CHOPIN_OK;
+    s->mounted = true;
+    for (chopin_attribute_route *r = chopin__attribute_routes; r; r = r->next) n++;
+    chopin_attribute_route **sorted = chopin__server_own(s, (n + 1) * sizeof *sorted);
+    if (!sorted) return CHOPIN_MEMORY;
+    n = 0;
+    for (chopin_attribute_route *r = chopin__attribute_routes; r; r = r->next) sorted[n++] = r;
+    qsort(sorted, n, sizeof *sorted, chopin__attribute_order);
+    int first = CHOPIN_OK;
+    for (size_t i = 0; i < n; i++) {
+        int rc = chopin_route_at(app, sorted[i]->method, sorted[i]->pattern, sorted[i]->handler, NULL, sorted[i]->name, sorted[i]->file, sorted[i]->line);
+        if (!first) first = rc;
+    }
+    return first;
+}
+
+/* ---- the request ---- */
+
+CHOPIN_API chopin_str chopin_method(chopin_ctx *c) { return chopin__ctx_method(c); }
+CHOPIN_API chopin_str chopin_target(chopin_ctx *c) { return chopin__ctx_str(c, c->head.target, c->head.target_len); }
+CHOPIN_API chopin_str chopin_path(chopin_ctx *c) { return c->head.path_len ? chopin__ctx_path(c) : CHOPIN_STR("/"); }
+CHOPIN_API int chopin_http_minor(chopin_ctx *c) { return c->head.minor; }
+
+static chopin_str chopin__decoded(chopin_ctx *c, chopin_str raw) {
+    if (!raw.len || !memchr(raw.ptr, '%', raw.len)) return raw;
+    char *to = chopin__arena_alloc(&c->arena, raw.len);
+    return to ? chopin__str(to, chopin__percent_decode(to, raw, false)) : chopin__absent();
+}
+
+CHOPIN_API chopin_str chopin_path_decoded(chopin_ctx *c) { return chopin__decoded(c, chopin_path(c)); }
+
+CHOPIN_API chopin_str chopin_query_string(chopin_ctx *c) {
+    return c->head.has_query ? chopin__ctx_str(c, c->head.query, c->head.query_len) : chopin__absent();
+}
+
+CHOPIN_API chopin_str chopin_query(chopin_ctx *c, const char *name) {
+    return c->head.has_query ? chopin__body_find(chopin_query_string(c), name, false, &c->arena) : chopin__absent();
+}
+
+CHOPIN_API chopin_str chopin_param(chopin_ctx *c, const char *name) {
+    const chopin__route *r = c->endpoint ? &c->endpoint->route : NULL;
+    for (uint32_t i = 0; r && i < r->param_count; i++) {
+        if (!chopin__equal_z(r->params[i], name)) continue;
+        return chopin__decoded(c, chopin__str(c->base + c->head.path + c->spans[i].at, c->spans[i].len));
+    }
+    return chopin__absent();
+}
+
+static chopin_str chopin__field_value(const chopin__head *h, const char *base, size_t i) { return chopin__str(base + h->fields[i].value, h->fields[i].value_len); }
+static chopin_str chopin__field_name(const chopin__head *h, const char *base, size_t i) { return chopin__str(base + h->fields[i].name, h->fields[i].name_len); }
+
+static chopin_str chopin__head_find(const chopin__head *h, const char *base, const char *name, size_t nth) {
+    size_t   len = strlen(name);
+    unsigned id = chopin__name_id(name, len);
+    size_t   i = 0;
+    if (id != CHOPIN_H_COUNT) {
+        if (!h->slot[id]) return chopin__absent();
+        i = (size_t)h->slot[id] - 1;
+    }
+    for (; i < h->count; i++) {
+        bool same = h->fields[i].id == id && (id != CHOPIN_H_COUNT || chopin__equal_nocase(chopin__field_name(h, base, i), chopin__str(name, len)));
+        if (same && nth-- == 0) return chopin__field_value(h, base, i);
+    }
+    return chopin__absent();
+}
+
+CHOPIN_API chopin_str chopin_header_nth(chopin_ctx *c, const char *name, size_t nth) { return chopin__head_find(&c->head, c->base, name, nth); }
+CHOPIN_API chopin_str chopin_header(chopin_ctx *c, const char *name) { return chopin__head_find(&c->head, c->base, name, 0); }
+
+CHOPIN_API chopin_str chopin_header_of(chopin_ctx *c, chopin_header_id id) {
+    CHOPIN_ASSERT((unsigned)id < CHOPIN_H_COUNT);
+    return c->head.slot[id] ? chopin__field_value(&c->head, c->base, (size_t)c->head.slot[id] - 1) : chopin__absent();
+}
+
+CHOPIN_API bool chopin_header_each(chopin_ctx *c, size_t *at, chopin_str *name, chopin_str *value) {
+    if (*at >= c->head.count) return false;
+    *name = chopin__field_name(&c->head, c->base, *at);
+    *value = chopin__field_value(&c->head, c->base, (*at)++);
+    return true;
+}
+
+CHOPIN_API chopin_str chopin_trailer(chopin_ctx *c, const char *name) {
+    const chopin__body *b = &c->body;
+    return b->complete && b->trailer && b->trailer_base ? chopin__head_find(b->trailer, b->trailer_base, name, 0) : chopin__absent();
+}
+
+CHOPIN_API chopin_str chopin_host(chopin_ctx *c) {
+    if (c->head.authority_len) return chopin__ctx_str(c, c->head.authority, c->head.authority_len);
+    return chopin_header_of(c, CHOPIN_H_HOST);
+}
+
+CHOPIN_API chopin_str chopin_cookie(chopin_ctx *c, const char *name) {
+    chopin_str line;
+    for (size_t i = 0; (line = chopin_header_nth(c, "cookie", i)).ptr; i++) {
+        chopin_str value = chopin__body_cookie(line, name);
+        if (value.ptr) return value;
+    }
+    return chopin__absent();
+}
+
+/* Waits for the rest of the body: OK, or negative with the client answered or gone. */
+static int chopin__body_await(chopin_ctx *c) {
+    chopin__body *b = &c->body;
+    int rc = chopin__body_want(c);
+    while (rc == CHOPIN_OK && !b->complete && !b->failed) {
+        chopin__wait wait = { .fiber = NULL };
+        rc = chopin__park(c->w, c, &wait, CHOPIN__NEVER);
+    }
+    c->k->read_due = CHOPIN__NEVER;
+    b->wanted = false;
+    return b->complete ? CHOPIN_OK : rc == CHOPIN_OK ? CHOPIN_MALFORMED : chopin__park_failed(c, rc);
+}
+
+CHOPIN_API chopin_str chopin_body(chopin_ctx *c) {
+    chopin__body *b = &c->body;
+    if (!b->mode) return CHOPIN_STR("");
+    if (!b->complete && (b->failed || c->gone || b->discard || chopin__body_await(c) != CHOPIN_OK)) return chopin__absent();
+    return chopin__str(b->len ? b->ptr : "", b->len);
+}
+
+CHOPIN_API chopin_str chopin_form(chopin_ctx *c, const char *name) {
+    if (!c->form_checked) {
+        c->form_checked = true;
+        if (!chopin__body_media_type_is(chopin_header_of(c, CHOPIN_H_CONTENT_TYPE), "application/x-www-form-urlencoded")) {
+            chopin__fail_by_us(c, 415, "the body must be application/x-www-form-urlencoded");
+            return chopin__absent();
+        }
+        c->form = chopin_body(c);
+        int rc = c->form.ptr ? chopin__body_check_form(c->form, c->w->site->options.max_form_fields) : CHOPIN_OK;
+        if (rc != CHOPIN_OK) {
+            chopin__fail_by_us(c, 400, rc == CHOPIN_TOO_LARGE ? "too many form fields (raise chopin_options.max_form_fields)" : "malformed form");
+            c->form = chopin__absent();
+        }
+    }
+    return c->form.ptr ? chopin__body_find(c->form, name, true, &c->arena) : chopin__absent();
+}
+
+static chopin_str chopin__from(chopin_ctx *c, chopin_from from, const char *name) {
+    switch (from) {
+    case CHOPIN_FROM_PARAM:  return chopin_param(c, name);
+    case CHOPIN_FROM_QUERY:  return chopin_query(c, name);
+    case CHOPIN_FROM_FORM:   return chopin_form(c, name);
+    case CHOPIN_FROM_HEADER: return chopin_header(c, name);
+    case CHOPIN_FROM_COOKIE: return chopin_cookie(c, name);
+    }
+    return chopin__absent();
+}
+
+static int chopin__bad_value(chopin_ctx *c, const char *name, chopin_str text, const char *wanted) {
+    if (!c->reply.status) {
+        chopin_str why = chopin_printf(c, text.ptr ? "parameter \"%s\" must be %s" : "parameter \"%s\" is missing: it must be %s", name, wanted);
+        chopin__problem(c, 400, why, true);
+        c->reply.by_us = true;
+    }
+    return CHOPIN_ANSWERED;
+}
+
+/* The same shape for each type: get the text, read it, answer 400 if it does not fit. */
+#define CHOPIN__GETTER(suffix, type, read, wanted)                                                      \
+    CHOPIN_API int chopin_get_##suffix(chopin_ctx *c, chopin_from from, const char *name, type *out) {  \
+        chopin_str text = chopin__from(c, from, name);                                                  \
+        return text.ptr && read(text, out) ? CHOPIN_OK : chopin__bad_value(c, name, text, wanted);      \
+    }                                                                                                   \
+    CHOPIN_API type chopin_get_##suffix##_or(chopin_ctx *c, chopin_from from, const char *name, type fallback) { \
+        type       value;                                                                               \
+        chopin_str text = chopin__from(c, from, name);                                                  \
+        return text.ptr && read(text, &value) ? value : fallback;                                       \
+    }
+CHOPIN__GETTER(i64,  int64_t,  chopin__parse_i64, "an integer")
+CHOPIN__GETTER(u64,  uint64_t, chopin__parse_u64, "an integer that is not negative")
+CHOPIN__GETTER(f64,  double,   chopin__body_f64,  "a number")
+CHOPIN__GETTER(bool, bool,     chopin__body_bool, "true or false")
+#undef CHOPIN__GETTER
+
+CHOPIN_API int chopin_get_enum(chopin_ctx *c, chopin_from from, const char *name, const char *const *words, int *out) {
+    chopin_str text = chopin__from(c, from, name);
+    int index = text.ptr ? chopin__body_enum(text, words) : -1;
+    if (index < 0) return chopin__bad_value(c, name, text, "one of the known words");
+    *out = index;
+    return CHOPIN_OK;
+}
+
+CHOPIN_API int chopin_get_enum_or(chopin_ctx *c, chopin_from from, const char *name, const char *const *words, int fallback) {
+    chopin_str text = chopin__from(c, from, name);
+    int index = text.ptr ? chopin__body_enum(text, words) : -1;
+    return index < 0 ? fallback : index;
+}
+
+CHOPIN_API int chopin_get_str(chopin_ctx *c, chopin_from from, const char *name, chopin_str *out) {
+    *out = chopin__from(c, from, name);
+    return out->ptr ? CHOPIN_OK : chopin__bad_value(c, name, *out, "present");
+}
+
+CHOPIN_API chopin_str chopin_get_str_or(chopin_ctx *c, chopin_from from, const char *name, chopin_str fallback) {
+    chopin_str text = chopin__from(c, from, name);
+    return text.ptr ? text : fallback;
+}
+
+static chopin_str chopin__address_text(chopin_ctx *c, const chopin__address *a) {
+    char text[46];
+    if (a->family == 0) return CHOPIN_STR("unix");
+    return chopin__arena_copy(&c->arena, chopin__str(text, chopin__guard_format_address(text, a)));
+}
+
+CHOPIN_API chopin_str chopin_peer_address(chopin_ctx *c) {
+    chopin__worker_peer(c->w, c->k);
+    return chopin__address_text(c, &c->k->peer);
+}
+
+CHOPIN_API int chopin_peer_port(chopin_ctx *c) {
+    chopin__worker_peer(c->w, c->k);
+    return c->k->peer_port;
+}
+
+static chopin__address chopin__ctx_client(chopin_ctx *c) {
+    chopin__worker_peer(c->w, c->k);
+    const chopin__networks *trusted = &c->w->site->trusted;
+    if (!trusted->count || !c->head.slot[CHOPIN_H_X_FORWARDED_FOR]) return c->k->peer;
+    chopin_str *lines = chopin__arena_alloc(&c->arena, c->head.count * sizeof *lines);
+    size_t      n = 0;
+    for (size_t i = 0; lines && i < c->head.count; i++) {
+        if (c->head.fields[i].id == CHOPIN_H_X_FORWARDED_FOR) lines[n++] = chopin__field_value(&c->head, c->base, i);
+    }
+    return chopin__guard_client(trusted, c->k->peer, lines, n);
+}
+
+CHOPIN_API chopin_str chopin_client_address(chopin_ctx *c) {
+    chopin__address client = chopin__ctx_client(c);
+    return chopin__address_text(c, &client);
+}
+
+CHOPIN_API chopin_str chopin_request_id(chopin_ctx *c) { return chopin_printf(c, "%016llx", (unsigned long long)chopin__ctx_id(c)); }
+
+CHOPIN_API void *chopin_app_user(chopin_ctx *c) { return c->w->site->options.user; }
+CHOPIN_API void *chopin_route_user(chopin_ctx *c) { return c->endpoint ? c->endpoint->options.user : NULL; }
+CHOPIN_API void *chopin_user(chopin_ctx *c) { return c->user; }
+CHOPIN_API void chopin_set_user(chopin_ctx *c, void *user) { c->user = user; }
+CHOPIN_API void *chopin_worker_user(chopin_ctx *c) { return c->w->user; }
+CHOPIN_API void chopin_worker_set_user(chopin_worker *w, void *user) { w->user = user; }
+CHOPIN_API void *chopin_worker_get_user(chopin_worker *w) { return w->user; }
+CHOPIN_API int chopin_worker_index(chopin_worker *w) { return w->index; }
+CHOPIN_API chopin_worker *chopin_worker_of(chopin_ctx *c) { return c->w; }
+
+CHOPIN_API void *chopin_group_user(chopin_ctx *c) {
+    for (chopin_group *g = c->endpoint ? c->endpoint->group : NULL; g; g = g->parent) {
+        if (g->user) return g->user;
+    }
+    return NULL;
+}
+
+CHOPIN_API void *chopin_alloc(chopin_ctx *c, size_t size) {
+    void *ptr = chopin__arena_alloc(&c->arena, size);
+    return ptr ? memset(ptr, 0, size) : NULL;
+}
+
+CHOPIN_API chopin_str chopin_printf(chopin_ctx *c, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    chopin_str text = chopin__arena_vprintf(&c->arena, format, args);
+    va_end(args);
+    return text;
+}
+
+/* ---- the reply ---- */
+
+static const chopin_str chopin__type_text = { "text/plain; charset=utf-8", 25 }, chopin__type_html = { "text/html; charset=utf-8", 24 },
+                        chopin__type_json = { "application/json", 16 };
+
+static int chopin__answer_borrowed(chopin_ctx *c, int status, chopin_str type, chopin_str body) {
+    return chopin__answer(c, status, type, body, CHOPIN__BODY_BORROWED, NULL, NULL);
+}
+
+CHOPIN_API int chopin_text(chopin_ctx *c, int status, const char *text) { return chopin__answer_borrowed(c, status, chopin__type_text, chopin__str_z(text)); }
+CHOPIN_API int chopin_html(chopin_ctx *c, int status, const char *html) { return chopin__answer_borrowed(c, status, chopin__type_html, chopin__str_z(html)); }
+
+CHOPIN_API int chopin_textf(chopin_ctx *c, int status, const char *format, ...) {
+    char    room[512];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(room, sizeof room, format, args);
+    va_end(args);
+    if (n >= 0 && (size_t)n < sizeof room) return chopin__answer_borrowed(c, status, chopin__type_text, chopin__str(room, (size_t)n));
+    va_start(args, format);
+    chopin_str text = chopin__arena_vprintf(&c->arena, format, args);
+    va_end(args);
+    return text.ptr ? chopin__answer_borrowed(c, status, chopin__type_text, text) : CHOPIN_MEMORY;
+}
+
+CHOPIN_API int chopin_bytes(chopin_ctx *c, int status, const char *type, chopin_str bytes) {
+    return chopin__answer_borrowed(c, status, chopin__str_z(type), bytes);
+}
+
+CHOPIN_API int chopin_bytes_static(chopin_ctx *c, int status, const char *type, chopin_str bytes) {
+    return chopin__answer(c, status, chopin__str_z(type), bytes, CHOPIN__BODY_STATIC, NULL, NULL);
+}
+
+CHOPIN_API int chopin_bytes_owned(chopin_ctx *c, int status, const char *type, chopin_str bytes, void (*release)(void *arg), void *arg) {
+    return chopin__answer(c, status, chopin__str_z(type), bytes, CHOPIN__BODY_OWNED, release, arg);
+}
+
+CHOPIN_API int chopin_empty(chopin_ctx *c, int status) {
+    return chopin__answer(c, status, chopin__absent(), chopin__absent(), CHOPIN__BODY_NONE, NULL, NULL);
+}
+
+CHOPIN_API int chopin_redirect(chopin_ctx *c, int status, const char *location) {
+    bool known = status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+    if (!known && !c->reply.status) {
+        chopin__ctx_log(c, CHOPIN_ERROR, "chopin_redirect: %d is no redirect (301, 302, 303, 307, 308)", status);
+        return CHOPIN_INVALID;
+    }
+    int rc = c->reply.status ? CHOPIN_OK : chopin_set(c, "Location", location);
+    return rc == CHOPIN_OK ? chopin_empty(c, status) : rc;
+}
+
+CHOPIN_API int chopin_jsonf(chopin_ctx *c, int status, const char *format, ...) {
+    char room[1024];
+    chopin__json_out out = { .ptr = room, .cap = sizeof room, .arena = &c->arena };
+    va_list args;
+    va_start(args, format);
+    int rc = chopin__json_format(&out, format, args);
+    va_end(args);
+    if (rc == CHOPIN_OK) return chopin__answer_borrowed(c, status, chopin__type_json, chopin__str(out.ptr, out.len));
+    if (rc != CHOPIN_INVALID) return rc;
+    chopin__ctx_log(c, CHOPIN_ERROR, "chopin_jsonf: malformed template %.100s", format);
+    chopin__fail_by_us(c, 500, "malformed JSON template");
+    return rc;
+}
+
+CHOPIN_API int chopin_fail(chopin_ctx *c, int status, const char *text) { return chopin__fail(c, status, chopin__str_z(text)); }
+
+CHOPIN_API int chopin_failf(chopin_ctx *c, int status, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    chopin_str text = chopin__arena_vprintf(&c->arena, format, args);
+    va_end(args);
+    return chopin__fail(c, status, text);
+}
+
+/* Those the server writes itself. */
+static bool chopin__header_is_ours(chopin_str name) {
+    static const chopin_str ours[] = { { "content-length", 14 }, { "transfer-encoding", 17 }, { "connection", 10 }, { "date", 4 }, { "server", 6 } };
+    for (size_t i = 0; i < CHOPIN__COUNT(ours); i++) {
+        if (chopin__equal_nocase(name, ours[i])) return true;
+    }
+    return false;
+}
+
+static int chopin__set(chopin_ctx *c, const char *name, chopin_str value, bool replace) {
+    chopin_str key = chopin__str_z(name);
+    if (c->reply.left) {
+        if (!c->reply.by_us) chopin__ctx_log(c, CHOPIN_WARNING, "header %.60s set after the reply has left", name);
+        return CHOPIN_LATE;
+    }
+    if (!chopin__is_token(key) || !chopin__is_field_value(value) || chopin__header_is_ours(key)) {
+        chopin__ctx_log(c, CHOPIN_ERROR, "header %.60s refused: %s", name, chopin__header_is_ours(key) ? "the server writes it itself" : "its name is no token or its value holds a control byte");
+        return CHOPIN_INVALID;
+    }
+    if (chopin__equal_nocase(key, CHOPIN_STR("content-type"))) {
+        c->reply.type = chopin__arena_copy(&c->arena, value);
+        return c->reply.type.ptr ? CHOPIN_OK : CHOPIN_MEMORY;
+    }
+    if (replace) chopin__lines_remove(&c->reply, key);
+    return chopin__lines_add(&c->reply, &c->arena, key, chopin__trim(value)) ? CHOPIN_OK : CHOPIN_MEMORY;
+}
+
+CHOPIN_API int chopin_set(chopin_ctx *c, const char *name, const char *value) { return chopin__set(c, name, chopin__str_z(value), true); }
+CHOPIN_API int chopin_set_str(chopin_ctx *c, const char *name, chopin_str value) { return chopin__set(c, name, value, true); }
+CHOPIN_API int chopin_add(chopin_ctx *c, const char *name, const char *value) { return chopin__set(c, name, chopin__str_z(value), false); }
+
+CHOPIN_API int chopin_setf(chopin_ctx *c, const char *name, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    chopin_str value = chopin__arena_vprintf(&c->arena, format, args);
+    va_end(args);
+    return value.ptr ? chopin__set(c, name, value, true) : CHOPIN_MEMORY;
+}
+
+CHOPIN_API int chopin_remove(chopin_ctx *c, const char *name) {
+    if (c->reply.left) return CHOPIN_LATE;
+    chopin__lines_remove(&c->reply, chopin__str_z(name));
+    if (chopin__equal_nocase(chopin__str_z(name), CHOPIN_STR("content-type"))) c->reply.type = chopin__absent();
+    return CHOPIN_OK;
+}
+
+CHOPIN_API int chopin_early_hints(chopin_ctx *c, const char *const *links) {
+    chopin__queue *q = &c->k->port.out;
+    if (c->reply.left) return CHOPIN_LATE;
+    if (c->head.minor == 0 || c->k->state == CHOPIN__DEAD) return CHOPIN_OK;
+    for (size_t i = 0; links[i]; i++) {
+        if (!chopin__is_field_value(chopin__str_z(links[i]))) return CHOPIN_INVALID;
+    }
+    bool ok = chopin__queue_copy(q, &c->w->pieces, CHOPIN_STR("HTTP/1.1 103 Early Hints\r\n"));
+    for (size_t i = 0; ok && links[i]; i++) {
+        chopin_str line = chopin_printf(c, "Link: %s\r\n", links[i]);
+        ok = line.ptr && chopin__queue_copy(q, &c->w->pieces, line);
+    }
+    ok = ok && chopin__queue_copy(q, &c->w->pieces, CHOPIN_STR("\r\n"));
+    if (!ok) { c->k->abort = true; chopin__conn_lost(c->w, c->k); return CHOPIN_MEMORY; }
+    chopin__conn_flush(c->w, c->k);
+    return CHOPIN_OK;
+}
+
+CHOPIN_API int chopin_set_cookie(chopin_ctx *c, const char *name, const char *value, const chopin_cookie_options *options) {
+    chopin_str line;
+    int rc = chopin__body_write_cookie(&c->arena, name, value, options, &line);
+    if (rc == CHOPIN_INVALID) chopin__ctx_log(c, CHOPIN_ERROR, "cookie %.60s refused: bad name, value, path or domain, or its prefix or SameSite demands Secure", name);
+    return rc == CHOPIN_OK ? chopin__set(c, "Set-Cookie", line, false) : rc;
+}
+
+CHOPIN_API int chopin_reply_status(chopin_ctx *c) { return c->reply.status; }
+
+CHOPIN_API int chopin_defer(chopin_ctx *c, void (*fn)(void *arg), void *arg) {
+    chopin__deferred *d = chopin__arena_alloc(&c->arena, sizeof *d);
+    if (!d) { fn(arg); return CHOPIN_MEMORY; }
+    *d = (chopin__deferred){ c->deferred, fn, arg };
+    c->deferred = d;
+    return CHOPIN_OK;
+}
+
+CHOPIN_API void chopin_panic(chopin_ctx *c, const char *format, ...) {
+    chopin_worker *w = c->w;
+    va_list args;
+    va_start(args, format);
+    int n = snprintf(w->fallen_why, sizeof w->fallen_why, "panic: ");
+    vsnprintf(w->fallen_why + n, sizeof w->fallen_why - (size_t)n, format, args);
+    va_end(args);
+    CHOPIN_ASSERT(w->running == c);
+    w->fallen = c;
+    chopin__fiber_retire(&w->fibers);
+}
+
+/* ---- ready-made middleware ---- */
+
+static int chopin__cors_middleware(chopin_ctx *c) {
+    const chopin_cors_options *o = chopin_use_data(c);
+    chopin__guard_cors_reply r = chopin__guard_cors(o, chopin__ctx_method(c), chopin_header_of(c, CHOPIN_H_ORIGIN),
+        chopin_header_of(c, CHOPIN_H_ACCESS_CONTROL_REQUEST_METHOD), chopin_header_of(c, CHOPIN_H_ACCESS_CONTROL_REQUEST_HEADERS));
+    if (r.vary) chopin_add(c, "Vary", "Origin");
+    if (r.origin.ptr) chopin_set_str(c, "Access-Control-Allow-Origin", r.origin);
+    if (r.origin.ptr && r.credentials) chopin_set(c, "Access-Control-Allow-Credentials", "true");
+    if (!r.preflight) {
+        if (r.origin.ptr && r.expose.ptr) chopin_set_str(c, "Access-Control-Expose-Headers", r.expose);
+        return chopin_next(c);
+    }
+    if (r.methods.ptr) chopin_set_str(c, "Access-Control-Allow-Methods", r.methods);
+    if (r.headers.ptr) chopin_set_str(c, "Access-Control-Allow-Headers", r.headers);
+    if (r.origin.ptr) chopin_setf(c, "Access-Control-Max-Age", "%d", r.max_age_s);
+    chopin_add(c, "Vary", "Access-Control-Request-Method, Access-Control-Request-Headers");
+    return chopin_empty(c, 204);
+}
+
+static const char *chopin__server_text(chopin__server *s, const char *text) { return chopin__server_copy(s, chopin__str_z(text)).ptr; }
+
+CHOPIN_API int chopin_cors(chopin_app *app, const char *prefix, const chopin_cors_options *options) {
+    chopin__server *s = chopin__server_of(app);
+    if (!options || chopin__guard_cors_check(options) != CHOPIN_OK) {
+        return chopin__server_fail(s, CHOPIN_INVALID, "chopin_cors(%s): origins must be \"*\" or a list like https://a.test, and \"*\" excludes credentials", prefix);
+    }
+    chopin_cors_options *copy = chopin__server_own(s, sizeof *copy);
+    if (!copy) return CHOPIN_MEMORY;
+    *copy = *options;
+    copy->origins = chopin__server_text(s, options->origins);
+    copy->methods = chopin__server_text(s, options->methods);
+    copy->headers = chopin__server_text(s, options->headers);
+    copy->expose  = chopin__server_text(s, options->expose);
+    return chopin_use_with(app, prefix, chopin__cors_middleware, copy);
+}
+
+static int chopin__origin_middleware(chopin_ctx *c) {
+    bool refused = chopin__guard_cross_site(chopin__ctx_method(c), chopin_header_of(c, CHOPIN_H_SEC_FETCH_SITE), chopin_header_of(c, CHOPIN_H_ORIGIN),
+                                            chopin_host(c), chopin_use_data(c));
+    return refused ? chopin__problem(c, 403, CHOPIN_STR("this request comes from another site"), true) : chopin_next(c);
+}
+
+CHOPIN_API int chopin_origin_check(chopin_app *app, const char *prefix, const char *origins) {
+    chopin__server *s = chopin__server_of(app);
+    return chopin_use_with(app, prefix, chopin__origin_middleware, (void *)(uintptr_t)chopin__server_text(s, origins));
+}
+
+typedef struct chopin__limit {          // one chopin_limit(): a table per worker, so that nothing is shared
+    chopin_limit_options  options;
+    int                   workers;
+    uint64_t              seed;
+    chopin__guard_limiter *tables;
+} chopin__limit;
+
+static int chopin__limit_middleware(chopin_ctx *c) {
+    chopin__limit *l = chopin_use_data(c);
+    chopin__guard_limiter *table = &l->tables[c->w->index % l->workers];
+    chopin__address client = chopin__ctx_client(c);
+    if (!table->buckets && chopin__guard_limiter_init(table, &c->w->site->heap, &l->options, l->seed) != CHOPIN_OK) return chopin_next(c);
+    int64_t wait_ms = chopin__guard_take(table, &client, c->w->now);
+    if (wait_ms == 0) return chopin_next(c);
+    chopin_setf(c, "Retry-After", "%lld", (long long)((wait_ms + 999) / 1000));
+    return chopin__problem(c, 429, CHOPIN_STR("too many requests from this address"), true);
+}
+
+static void chopin__limit_done(chopin__heap *heap, void *ptr) {
+    chopin__limit *l = ptr;
+    for (int i = 0; i < l->workers; i++) chopin__guard_limiter_done(&l->tables[i], heap);
+}
+
+CHOPIN_API int chopin_limit(chopin_app *app, const char *prefix, const chopin_limit_options *options) {
+    chopin__server *s = chopin__server_of(app);
+    chopin_limit_options resolved;
+    if (!chopin__guard_limit_resolve(options, &resolved)) return chopin__server_fail(s, CHOPIN_INVALID, "chopin_limit(%s): per_second and burst must be 0 to 1e9", prefix);
+    int workers = s->site.options.workers;
+    chopin__guard_limiter *tables = chopin__server_own(s, (size_t)workers * sizeof *tables);
+    chopin__limit *l = tables ? chopin__server_own(s, sizeof *l) : NULL;
+    if (!l) return CHOPIN_MEMORY;
+    s->owned->done = chopin__limit_done;                     // frees what the tables hold, and comes before the tables themselves
+    *l = (chopin__limit){ .options = resolved, .workers = workers, .seed = s->site.seed, .tables = tables };
+    return chopin_use_with(app, prefix, chopin__limit_middleware, l);
+}
+
+/* ---- waiting ---- */
+
+/* What a wait that ended by its timer means: the caller's own deadline, or that of the whole handler. */
+static int chopin__wait_timed(chopin_ctx *c, int rc, int at_deadline) {
+    if (rc != CHOPIN_TIMEOUT) return rc;
+    return c && c->deadline <= c->w->now ? CHOPIN_TIMEOUT : at_deadline;
+}
+
+#if defined(CHOPIN_NO_FIBERS)
+static int chopin__block(chopin_worker *w, int fd, int events, int64_t deadline_ms) {
+    struct pollfd p = { .fd = fd, .events = (short)((events & CHOPIN_READ ? POLLIN : 0) | (events & CHOPIN_WRITE ? POLLOUT : 0)) };
+    int64_t left = deadline_ms < 0 ? -1 : deadline_ms - w->io.ops->now(&w->io);
+    int n = poll(&p, fd < 0 ? 0 : 1, deadline_ms < 0 ? -1 : left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left);
+    w->now = w->io.ops->now(&w->io);
+    if (n <= 0) return n < 0 && errno != EINTR ? CHOPIN_SYSTEM : CHOPIN_TIMEOUT;
+    return ((p.revents & ~POLLOUT ? CHOPIN_READ : 0) | (p.revents & ~POLLIN ? CHOPIN_WRITE : 0)) & events;
+}
+#endif
+
+CHOPIN_API int chopin_sleep(chopin_ctx *c, int64_t ms) {
+    int64_t due = c->w->now + (ms > 0 ? ms : 0);
+#if defined(CHOPIN_NO_FIBERS)
+    return chopin__wait_timed(c, chopin__block(c->w, -1, 0, due), CHOPIN_OK);
+#else
+    chopin__wait wait = { .fiber = NULL };
+    return chopin__park_failed(c, chopin__wait_timed(c, chopin__park(c->w, c, &wait, due), CHOPIN_OK));
+#endif
+}
+
+/* Ready events, 0 at the deadline, negative otherwise. */
+static int chopin__wait_descriptor(chopin_worker *w, chopin_ctx *c, int fd, int events, int64_t deadline_ms) {
+    events &= CHOPIN_READ | CHOPIN_WRITE;
+#if defined(CHOPIN_NO_FIBERS)
+    return chopin__wait_timed(c, chopin__block(w, fd, events, deadline_ms), 0);
+#else
+    chopin__waiter *waiter = chopin__slab_take(&w->slab);
+    if (!waiter) return CHOPIN_FULL;
+    chopin__wait wait = { .fiber = NULL };
+    chopin__port_open(&waiter->port, fd, CHOPIN__WAITER);
+    waiter->port.armed = (uint8_t)events;
+    waiter->wait = &wait;
+    if (!w->io.ops->attach(&w->io, &waiter->port, false)) {
+        int error = errno;
+        chopin__slab_give(&w->slab, waiter);
+        return error == EPERM ? events : error == EEXIST || error == EBADF ? CHOPIN_INVALID : CHOPIN_SYSTEM;   // EPERM: a file, which is always ready
+    }
+    int rc = chopin__park(w, c, &wait, deadline_ms < 0 ? CHOPIN__NEVER : deadline_ms);
+    w->io.ops->detach(&w->io, &waiter->port, false);
+    chopin__slab_give(&w->slab, waiter);
+    return chopin__wait_timed(c, rc, 0);
+#endif
+}
+
+CHOPIN_API int chopin_wait_fd(chopin_ctx *c, int fd, int events, int64_t deadline_ms) {
+    return chopin__park_failed(c, chopin__wait_descriptor(c->w, c, fd, events, deadline_ms));
+}
+
+static int chopin__wait_turn(chopin_worker *w, chopin_ctx *c) {
+    chopin__wait wait = { .fiber = NULL };
+    int rc = chopin__park(w, c, &wait, w->now);              // the wheel's next tick; the turn's end, as a rule, comes first
+    return rc == CHOPIN_TIMEOUT ? CHOPIN_OK : rc;
+}
+
+static int chopin__wait_ticket(chopin_worker *w) {
+    chopin__ticket *t = chopin__slab_take(&w->slab);
+    if (!t) return CHOPIN_FULL;
+    return (int)((chopin__slab_id(&w->slab, t) & 0xffffff) | (chopin__slab_id(&w->slab, t) >> 32 & 0x7f) << 24);
+}
+
+static chopin__ticket *chopin__ticket_at(chopin_worker *w, int ticket) {
+    uint32_t index = (uint32_t)ticket & 0xffffff;
+    if (ticket < 0 || index >= w->slab.used) return NULL;
+    chopin__ticket *t = chopin__slab_at(&w->slab, index);
+    return (atomic_load_explicit(&t->entry.generation, memory_order_relaxed) & 0x7f) == (uint32_t)ticket >> 24 ? t : NULL;
+}
+
+static int chopin__wait_park(chopin_worker *w, chopin_ctx *c, int ticket, int64_t deadline_ms) {
+    chopin__ticket *t = chopin__ticket_at(w, ticket);
+    chopin__wait wait = { .fiber = NULL };
+    if (!t) return CHOPIN_MISSING;
+    int rc = CHOPIN_OK;
+    if (!t->woken) {
+        t->wait = &wait;
+        rc = chopin__park(w, c, &wait, deadline_ms < 0 ? CHOPIN__NEVER : deadline_ms);
+    }
+    chopin__slab_give(&w->slab, t);
+    return rc == CHOPIN_OK ? 1 : chopin__wait_timed(c, rc, 0);
+}
+
+static int chopin__wait_wake(chopin_worker *w, int ticket) {
+    chopin__ticket *t = chopin__ticket_at(w, ticket);
+    if (!t) return CHOPIN_MISSING;
+    t->woken = true;
+    if (t->wait) chopin__wake(w, t->wait, CHOPIN_OK);
+    return CHOPIN_OK;
+}
+
+static int chopin__wait_outside(int fd, int events, int64_t deadline_ms) {
+    struct pollfd p = { .fd = fd, .events = (short)((events & CHOPIN_READ ? POLLIN : 0) | (events & CHOPIN_WRITE ? POLLOUT : 0)) };
+    if (!(events & (CHOPIN_READ | CHOPIN_WRITE))) return CHOPIN_OK;
+    int64_t left = deadline_ms < 0 ? -1 : deadline_ms - chopin__clock_ms();
+    int n = poll(&p, 1, deadline_ms < 0 ? -1 : left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left);
+    if (n < 0) return errno == EINTR ? 0 : CHOPIN_SYSTEM;
+    return ((p.revents & ~POLLOUT ? CHOPIN_READ : 0) | (p.revents & ~POLLIN ? CHOPIN_WRITE : 0)) & events;
+}
+
+CHOPIN_API int chopin_wait(void *worker, int fd, int events, int64_t deadline_ms) {
+    chopin_worker *w = worker;
+    if (!w || w != chopin__this_worker || !w->running) return chopin__wait_outside(fd, events, deadline_ms);
+    chopin_ctx *c = w->running;
+    if (events & CHOPIN_WAKE)   return chopin__wait_wake(w, fd);
+    if (events & CHOPIN_TICKET) return chopin__wait_ticket(w);
+#if defined(CHOPIN_NO_FIBERS)
+    if (events & (CHOPIN_TURN | CHOPIN_PARK)) return CHOPIN_OK;
+#else
+    if (events & CHOPIN_TURN)   return chopin__wait_turn(w, c);
+    if (events & CHOPIN_PARK)   return chopin__wait_park(w, c, fd, deadline_ms);
+#endif
+    return chopin__wait_descriptor(w, c, fd, events, deadline_ms);
+}
+
+CHOPIN_API int chopin_offload(chopin_ctx *c, int (*fn)(void *arg), void *arg) {
+#if defined(CHOPIN_NO_FIBERS)
+    (void)c;
+    return fn(arg);
+#else
+    chopin_worker *w = c->w;
+    chopin__wait wait = { .stubborn = true };
+    chopin__job  job = { .fn = fn, .arg = arg, .worker = w, .wait = &wait };
+    job.done = (chopin__post){ .direct = chopin__offload_done, .arg = &job };
+    wait.parked = false;
+    if (c->gone) return CHOPIN_GONE;
+    if (w->parked_count >= w->site->options.max_parked || !chopin__offload_add(w->server, &job)) return chopin__park_failed(c, CHOPIN_FULL);
+    if (w->io.ops == &chopin__script_ops) atomic_fetch_add(&((chopin__script *)w->io.state)->outside, 1);
+    int rc = chopin__park(w, c, &wait, CHOPIN__NEVER);       // the message that ends it is read by the loop, hence after this
+    if (w->io.ops == &chopin__script_ops) atomic_fetch_sub(&((chopin__script *)w->io.state)->outside, 1);
+    return rc == CHOPIN_OK ? job.result : rc;
+#endif
+}
+
+CHOPIN_API chopin_handle chopin_handle_of(chopin_ctx *c) {
+    return (chopin_handle){ c->w, chopin__slab_id(&c->w->slab, c->k), atomic_load_explicit(&c->k->serial, memory_order_relaxed) };
+}
+
+CHOPIN_API int chopin_post(chopin_handle handle, void (*fn)(chopin_ctx *c, void *arg), void *arg) {
+    chopin_worker *w = handle.worker;
+    chopin__conn  *k = w ? chopin__slab_get(&w->slab, handle.id) : NULL;
+    if (!k || atomic_load_explicit(&k->serial, memory_order_relaxed) != handle.request) return CHOPIN_GONE;
+    chopin__post *post = chopin__alloc(&w->site->heap, sizeof *post);
+    if (!post) return CHOPIN_MEMORY;
+    *post = (chopin__post){ .fn = fn, .arg = arg, .id = handle.id, .serial = handle.request };
+    chopin__worker_send(w, post);
+    return CHOPIN_OK;
+}
+
+CHOPIN_API int chopin_park(chopin_ctx *c, int64_t deadline_ms) {
+    chopin__wait wait = { .fiber = NULL };
+    int rc = CHOPIN_OK;
+#if defined(CHOPIN_NO_FIBERS)
+    for (; !c->woken && (deadline_ms < 0 || c->w->now < deadline_ms); c->w->now = c->w->io.ops->now(&c->w->io)) {
+        chopin__worker_inbox(c->w);                          // nobody else reads it meanwhile
+        if (!c->woken) poll(NULL, 0, 1);
+    }
+    rc = c->woken ? CHOPIN_OK : CHOPIN_TIMEOUT;
+    (void)wait;
+#else
+    if (!c->woken) {
+        bool outside = c->w->io.ops == &chopin__script_ops;
+        if (outside) atomic_fetch_add(&((chopin__script *)c->w->io.state)->outside, 1);
+        rc = chopin__park(c->w, c, &wait, deadline_ms < 0 ? CHOPIN__NEVER : deadline_ms);
+        if (outside) atomic_fetch_sub(&((chopin__script *)c->w->io.state)->outside, 1);
+    }
+#endif
+    c->woken = false;
+    return chopin__park_failed(c, rc);
+}
+
+CHOPIN_API void chopin_wake(chopin_ctx *c) {
+    c->woken = true;
+    if (c->wait && !c->wait->stubborn) chopin__wake(c->w, c->wait, CHOPIN_OK);
+}
+
+CHOPIN_API int64_t chopin_now_ms(chopin_ctx *c) { return c->w->now; }
+CHOPIN_API int64_t chopin_now_us(void) { return chopin__clock_us(); }
+CHOPIN_API bool chopin_gone(chopin_ctx *c) { return c->gone || c->k->state == CHOPIN__DEAD; }
+
+/* ---- testing ---- */
+
+/* Plays scripted clients to a worker until all of them are served and the server has nothing left to do. */
+static bool chopin__script_run(chopin__server *s, chopin__script *script, chopin_worker *w) {
+    chopin__port *listener = chopin__slab_take(&w->slab);
+    if (!listener) return false;
+    chopin__port_open(listener, -1, CHOPIN__LISTENER);
+    w->io.ops->attach(&w->io, listener, false);
+    w->io.ops->start(&w->io, listener, CHOPIN__IN);
+    w->stepping = true;
+    w->step_until = CHOPIN__NEVER;
+    w->now = w->wheel.now = script->now;
+    (void)s;
+    for (bool over = false; !over && !script->stuck; ) {
+        chopin__worker_enter(w);
+        over = w->parked_count == 0 && !w->ready;
+        for (size_t i = 0; i < script->count; i++) over = over && script->clients[i].ended;
+    }
+    w->io.ops->detach(&w->io, listener, false);
+    chopin__slab_give(&w->slab, listener);
+    return true;
+}
+
+CHOPIN_API chopin_str chopin_test_request(chopin_app *app, chopin_str bytes, const chopin_test_options *options) {
+    chopin__server *s = chopin__server_of(app);
+    const chopin_test_options o = options ? *options : (chopin_test_options){ 0 };
+    chopin__script_client client = { .in = bytes, .read_step = o.read_step, .write_step = o.write_step, .stop_after = o.stall_after,
+                                     .keep_open = o.keep_open || o.stall_after, .reset = o.reset };
+    chopin__port  *port = NULL;
+    chopin__script script = { .clients = &client, .count = 1, .port = &port, .random = o.seed };
+    chopin__release(&s->site.heap, (void *)(uintptr_t)s->test_reply.ptr, s->test_cap);
+    s->test_reply = chopin__absent();
+    s->test_cap = 0;
+    if (chopin__server_freeze(s) != CHOPIN_OK) return chopin__absent();
+    chopin_worker *w = NULL;
+    if (posix_memalign((void **)&w, 64, (sizeof *w + 63) & ~(size_t)63) != 0) return chopin__absent();
+    if (chopin__worker_init(w, &s->site, 0, &chopin__script_ops, &script)) {
+        w->server = s;
+        const chopin_options *so = &s->site.options;
+        if (!so->on_worker_start || so->on_worker_start(w, so->user) >= 0) chopin__script_run(s, &script, w);
+        if (so->on_worker_stop) so->on_worker_stop(w, so->user);
+    }
+    chopin__worker_done(w);
+    free(w);
+    s->test_reply = chopin__str(client.out ? client.out : chopin__alloc_zero(&s->site.heap, 1), client.out_len);
+    s->test_cap = client.out ? client.out_cap : 1;
+    return s->test_reply;
+}
+
+/* ---- main() ---- */
+
+static void chopin__main_help(const char *program) {
+    printf("usage: %s [serve|routes] [--listen ADDRESS]... [--workers N] [--help]\n"
+           "  serve             run the server (the default)\n"
+           "  routes            print the table of routes\n"
+           "  --listen ADDRESS  host:port, :port, [v6]:port, unix:/path, fd:N, systemd  (default 127.0.0.1:8080)\n"
+           "  --workers N       threads  (default: the CPUs we may run on)\n", program);
+}
+
+static void chopin__main_routes(chopin_app *app) {
+    for (chopin__endpoint *e = app->site->endpoints; e; e = e->next) {
+        printf("%-8.*s %-32.*s %-20s %s:%d\n", CHOPIN_FMT(e->route.method), CHOPIN_FMT(e->route.pattern), e->route.name, e->route.file, e->route.line);
+    }
+}
+
+typedef struct chopin__main_words { bool routes, help, listened; } chopin__main_words;
+
+/* The argument of --name, from "--name=x" or the next word; NULL if this is another word. */
+static const char *chopin__main_option(char **argv, int argc, int *i, const char *name) {
+    size_t len = strlen(name);
+    if (strncmp(argv[*i], name, len) != 0) return NULL;
+    if (argv[*i][len] == '=') return argv[*i] + len + 1;
+    return argv[*i][len] == 0 && *i + 1 < argc ? argv[++*i] : NULL;
+}
+
+/* False: a word is unknown or its argument is no good; the reason has been printed. */
+static bool chopin__main_parse(int argc, char **argv, chopin_app *app, chopin__main_words *words) {
+    chopin__server *s = chopin__server_of(app);
+    for (int i = 1; i < argc; i++) {
+        const char *value;
+        uint64_t    n;
+        if (!strcmp(argv[i], "serve")) continue;
+        if (!strcmp(argv[i], "routes")) { words->routes = true; continue; }
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) { words->help = true; continue; }
+        const char *word = argv[i];
+        if ((value = chopin__main_option(argv, argc, &i, "--listen")) != NULL) {
+            words->listened = true;
+            if (chopin_listen(app, value) != CHOPIN_OK) return false;
+        } else if ((value = chopin__main_option(argv, argc, &i, "--workers")) != NULL) {
+            if (!chopin__parse_u64(chopin__str_z(value), &n) || n < 1 || n > 4096) { fprintf(stderr, "%s: --workers takes a number from 1 to 4096\n", argv[0]); return false; }
+            s->site.options.workers = (int)n;
+        } else {
+            fprintf(stderr, "%s: \"%s\" is unknown or lacks its argument; try --help\n", argv[0], word);
+            return false;
+        }
+    }
+    return true;
+}
+
+CHOPIN_API int chopin_main(int argc, char **argv, chopin_app *app) {
+    chopin__main_words words = { false, false, false };
+    if (!app) app = chopin_new(NULL);
+    if (!app) { fprintf(stderr, "chopin: out of memory\n"); return 1; }
+    bool ok = chopin_mount_all(app) == CHOPIN_OK && chopin__main_parse(argc, argv, app, &words);
+    if (ok && words.help)        chopin__main_help(argc ? argv[0] : "server");
+    else if (ok && words.routes) chopin__main_routes(app);
+    else if (ok)                 ok = chopin_serve(app, words.listened || chopin__server_of(app)->addresses ? NULL : "127.0.0.1:8080") == CHOPIN_OK;
+    chopin_free(app);
+    return ok ? 0 : 1;
+}
+
+#endif /* CHOPIN_HTTP_IMPLEMENTED */
+
+/*
+This software is available under two licences: choose whichever you prefer.
+
+------------------------------------------------------------------------------
+ALTERNATIVE A - MIT License
+Copyright (c) 2026 the Chopin authors
+
+Permission is hereby granted, free of charge, to any person obtaining a copy of
+this software and associated documentation files (the "Software"), to deal in
+the Software without restriction, including without limitation the rights to
+use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies
+of the Software, and to permit persons to whom the Software is furnished to do
+so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all
+copies or substantial portions of the Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+SOFTWARE.
+
+------------------------------------------------------------------------------
+ALTERNATIVE B - Public Domain (www.unlicense.org)
+
+This is free and unencumbered software released into the public domain.
+Anyone is free to copy, modify, publish, use, compile, sell, or distribute this
+software, either in source code form or as a compiled binary, for any purpose,
+commercial or non-commercial, and by any means.
+
+In jurisdictions that recognize copyright laws, the author or authors of this
+software dedicate any and all copyright interest in the software to the public
+domain. We make this dedication for the benefit of the public at large and to
+the detriment of our heirs and successors. We intend this dedication to be an
+overt act of relinquishment in perpetuity of all present and future rights to
+this software under copyright law.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+AUTHORS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN
+ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION
+WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+*/

@@ -17,7 +17,7 @@ enum { ROUTES = 24, LINE = 1024, SEGMENTS = LINE };
 typedef struct simple { bool valid, added; const char *method; char pattern[LINE]; int count; chopin_str segments[SEGMENTS]; } simple;
 static simple        all[ROUTES];
 static chopin__route routes[ROUTES];
-static chopin__span  spans[SEGMENTS], again[SEGMENTS];
+static chopin__capture  spans[SEGMENTS], again[SEGMENTS];
 static int           count;
 
 #define MUST(condition) do { if (!(condition)) { fprintf(stderr, "line %d: %s\n", __LINE__, #condition); abort(); } } while (0)

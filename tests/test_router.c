@@ -31,7 +31,7 @@ static struct {
     chopin__router router;
     chopin__route  routes[MOST];
     size_t         count;
-    chopin__span   spans[MOST];
+    chopin__capture   spans[MOST];
     chopin__route *found, *other;
 } t;
 
@@ -67,7 +67,7 @@ static chopin__found look(const char *method, const char *path) {
     chopin__found found = chopin__router_find(&t.router, chopin__str_z(method), chopin__str(copy, len), percent, &t.found, t.spans);
     if (found == CHOPIN__FOUND && !percent) {     // the slow way must agree with the fast one
         chopin__route *again = NULL;
-        chopin__span   spans[MOST];
+        chopin__capture   spans[MOST];
         chopin__router_find(&t.router, chopin__str_z(method), chopin__str(copy, len), true, &again, spans);
         CHECK(again == t.found && memcmp(spans, t.spans, again->param_count * sizeof *spans) == 0);
     }

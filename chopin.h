@@ -316,8 +316,8 @@ CHOPIN_API int chopin_main(int argc, char **argv, chopin_app *app);
  * is a method. GET answers HEAD too; OPTIONS and 405 are automatic. `options` may be NULL and is copied.
  * Two routes with one method and pattern: CHOPIN_CONFLICT, both places in the log, and chopin_serve() refuses to start.
  * 0 or negative (INVALID, CONFLICT, MEMORY, STATE). Before serving only. See examples/routes.c. */
-#define chopin_route(app, method, pattern, handler, options) \
-    chopin_route_at(app, method, pattern, handler, options, #handler, __FILE__, __LINE__)
+#define chopin_route(app, method, pattern, handler, ... /* options: the commas of a compound literal may stand in it */) \
+    chopin_route_at(app, method, pattern, handler, (__VA_ARGS__), #handler, __FILE__, __LINE__)
 CHOPIN_API int chopin_route_at(chopin_app *app, const char *method, const char *pattern, chopin_handler handler,
                                const chopin_route_options *options, const char *name, const char *file, int line);
 
@@ -348,7 +348,7 @@ typedef struct chopin_fixed_options {
     bool        no_etag;              /* leave out the ETag made from the body's hash, and If-None-Match with it */
 } chopin_fixed_options;
 #define chopin_fixed(app, path, type, body) chopin_fixed_at(app, path, type, body, __FILE__, __LINE__)
-#define chopin_fixed_with(app, path, options) chopin_fixed_with_at(app, path, options, __FILE__, __LINE__)
+#define chopin_fixed_with(app, path, ... /* options */) chopin_fixed_with_at(app, path, (__VA_ARGS__), __FILE__, __LINE__)
 CHOPIN_API int chopin_fixed_at(chopin_app *app, const char *path, const char *type, const char *body, const char *file, int line);
 CHOPIN_API int chopin_fixed_with_at(chopin_app *app, const char *path, const chopin_fixed_options *options, const char *file, int line);
 
@@ -679,6 +679,7 @@ CHOPIN_API chopin_counters chopin_counters_of(chopin_app *app);
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -698,6 +699,7 @@ CHOPIN_API chopin_counters chopin_counters_of(chopin_app *app);
 #endif
 #endif
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
@@ -809,9 +811,20 @@ static bool chopin__is_token(chopin_str s) {
     return s.len > 0;
 }
 
+/* May hold a control byte or DEL: eight bytes at once, with a false alarm now and then. */
+static inline bool chopin__maybe_control(const char *p) {
+    uint64_t v, ones = UINT64_C(0x0101010101010101);
+    memcpy(&v, p, sizeof v);
+    uint64_t del = v ^ ones * 0x7f;
+    return (((v - ones * 0x20) & ~v) | ((del - ones) & ~del)) & ones * 0x80;
+}
+
 /* field-value of RFC 9110 5.5: HTAB, blanks, visible characters and bytes from 0x80. */
 static bool chopin__is_field_value(chopin_str s) {
-    for (size_t i = 0; i < s.len; i++) {
+    size_t i = 0;
+    while (s.len - i >= 8 && !chopin__maybe_control(s.ptr + i)) i += 8;
+    if (s.len >= 8 && s.len - i < 8 && !chopin__maybe_control(s.ptr + s.len - 8)) return true;
+    for (; i < s.len; i++) {
         unsigned char ch = (unsigned char)s.ptr[i];
         if ((ch < 0x20 && ch != '\t') || ch == 0x7f) return false;
     }
@@ -2051,8 +2064,12 @@ static _Atomic unsigned chopin__cpu_word;
 static CHOPIN__NOINLINE unsigned chopin__cpu_ask(void) {
     unsigned word = CHOPIN__CPU_KNOWN;
 #if defined(__x86_64__) && !defined(CHOPIN_NO_SIMD)
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2")) word |= CHOPIN__CPU_AVX2;
+    unsigned a, b, c, d, low, high;                          // (__builtin_cpu_supports() would cost every small program 4 KiB)
+    if (__get_cpuid(1, &a, &b, &c, &d) && (c & bit_OSXSAVE)) {
+        __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+        bool ymm = (low & 6) == 6;                           // the kernel saves these registers
+        if (ymm && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2)) word |= CHOPIN__CPU_AVX2;
+    }
 #endif
     atomic_store_explicit(&chopin__cpu_word, word, memory_order_relaxed);
     return word;
@@ -2409,11 +2426,19 @@ static size_t chopin__host_name(chopin_str s) {
 /* ":8080" from `at` to `end`: five digits and 65535 at most. The grammar lets them be missing. */
 static inline bool chopin__host_port(const char *at, const char *end) {
     if (*at != ':' || end - at > 6) return false;
-    for (const char *digit = at + 1; digit < end; digit++) {
-        CHOPIN__VISIT(1);
+    CHOPIN__VISIT((size_t)(end - at) - 1);
+    const char *digit = at + 1;
+    if (CHOPIN__LIKELY(end - digit >= 4)) {                  // four digits at once: none above 9 once '0' is taken away
+        uint32_t v;
+        memcpy(&v, digit, sizeof v);
+        v ^= UINT32_C(0x30303030);
+        if ((v | (v + UINT32_C(0x06060606))) & UINT32_C(0xf0f0f0f0)) return false;
+        digit += 4;
+    }
+    for (; digit < end; digit++) {
         if (*digit < '0' || *digit > '9') return false;
     }
-    return end - at < 6 || memcmp(at + 1, "65535", 5) <= 0;            // digits compare like their number
+    return (end - at < 6 || memcmp(at + 1, "65535", 5) <= 0);     // digits compare like their number
 }
 
 /* A host that has more than the usual letters, digits, '.' and '-', and its port. */
@@ -2677,7 +2702,7 @@ static CHOPIN__NOINLINE int chopin__line_pause(chopin__head *h, const chopin__ru
 static int chopin__head_fields(chopin__head *h, const chopin__rules *r, const char *base, const char *at, const char *end, bool trailer) {
     chopin__field *field = h->fields + h->count;
     const char *line, *value, *last;
-    const chopin__field *full = h->fields + chopin__min(r->max_headers, UINT16_MAX - 1);
+    const chopin__field *full = h->fields + r->max_headers;            // at most 10,000: counts fit
     unsigned    state = h->state, id;
     for (;; state = CHOPIN__AT_LINE, field++) {
         switch (state) {
@@ -2742,7 +2767,7 @@ static int chopin__head_fields(chopin__head *h, const chopin__rules *r, const ch
  * >0: bytes of the whole head, its last CRLF included; the results stand. 0: more is needed. Negative: minus the status to answer with before
  * closing (400, 414, 417, 431, 501, 505), h->why says what for. Not to be called again after a verdict. */
 static int chopin__head_parse(chopin__head *h, const chopin__rules *r, const char *base, size_t len) {
-    const char *end = base + chopin__min(len, chopin__min(r->max_head, INT32_MAX));
+    const char *end = base + chopin__min(len, r->max_head);            // at most 64 MiB: offsets fit
     const char *at  = base + h->at;
     if (h->state < CHOPIN__AT_LINE) {
         int rc = chopin__head_request_line(h, r, base, &at, end);
@@ -2924,7 +2949,7 @@ static void chopin__piece_free(chopin__pieces *from, chopin__piece *p) {
 }
 
 /* At least `size` bytes in one run at the end of the queue, to be followed by chopin__queue_wrote(). NULL: out of memory, or more than a block. */
-static char *chopin__queue_reserve(chopin__queue *q, chopin__pieces *from, size_t size) {
+static inline char *chopin__queue_reserve(chopin__queue *q, chopin__pieces *from, size_t size) {
     chopin__piece *p = q->last;
     if (p && p->block && p->room >= size) return (char *)(uintptr_t)(p->ptr + p->len);
     size_t room = from->blocks.block_size - sizeof *p;
@@ -2966,7 +2991,12 @@ static chopin__piece *chopin__queue_refer(chopin__queue *q, chopin__pieces *from
 }
 
 /* `size` bytes have been sent. */
-static void chopin__queue_sent(chopin__queue *q, chopin__pieces *from, size_t size) {
+static inline void chopin__queue_sent(chopin__queue *q, chopin__pieces *from, size_t size) {
+    if (CHOPIN__LIKELY(q->bytes == size && q->first == q->last && q->first->block)) {   // one block, sent whole
+        chopin__pool_give(&from->blocks, q->first);
+        *q = (chopin__queue){ 0 };
+        return;
+    }
     q->bytes -= size;
     while (q->first && size >= q->first->len) {
         chopin__piece *p = q->first;
@@ -3066,6 +3096,21 @@ typedef struct chopin__framing {        // what the connection decided about thi
 } chopin__framing;
 
 static inline char *chopin__put(char *to, const char *text, size_t len) { memcpy(to, text, len); return to + len; }
+
+/* For text that is short as a rule: 8 to 16 bytes are two overlapping words, not a call. */
+static inline char *chopin__put_short(char *to, const char *text, size_t len) {
+    if (len - 8 > 8) return chopin__put(to, text, len);
+    memcpy(to, text, 8);
+    memcpy(to + len - 8, text + len - 8, 8);
+    return to + len;
+}
+
+static inline char *chopin__put_length(char *to, size_t len) {
+    if (len >= 100) return to + chopin__format_u64(to, len);
+    if (len >= 10) *to++ = (char)('0' + len / 10);
+    *to++ = (char)('0' + len % 10);
+    return to;
+}
 #define CHOPIN__PUT(to, literal) chopin__put(to, literal, sizeof(literal) - 1)
 
 static CHOPIN__NOINLINE char *chopin__put_status(char *to, int status) {
@@ -3092,11 +3137,11 @@ static inline char *chopin__put_head(char *to, const chopin__preset *preset, con
     if (CHOPIN__LIKELY(chopin__status_has_body(r->status))) {
         if (r->type.len) {
             to = CHOPIN__PUT(to, "Content-Type: ");
-            to = chopin__put(to, r->type.ptr, r->type.len);
+            to = chopin__put_short(to, r->type.ptr, r->type.len);
             to = CHOPIN__PUT(to, "\r\n");
         }
         to = CHOPIN__PUT(to, "Content-Length: ");
-        to += chopin__format_u64(to, r->body.len);
+        to = chopin__put_length(to, r->body.len);
         to = CHOPIN__PUT(to, "\r\n");
     }
     if (r->lines_len) to = chopin__put(to, r->lines, r->lines_len);
@@ -3163,6 +3208,15 @@ static bool chopin__reply_write(chopin__queue *q, chopin__pieces *from, const ch
 }
 
 /* ---- further headers, kept as ready lines ---- */
+
+/* Those the server writes itself. */
+static bool chopin__header_is_ours(chopin_str name) {
+    static const chopin_str ours[] = { { "content-length", 14 }, { "transfer-encoding", 17 }, { "connection", 10 }, { "date", 4 }, { "server", 6 } };
+    for (size_t i = 0; i < CHOPIN__COUNT(ours); i++) {
+        if (chopin__equal_nocase(name, ours[i])) return true;
+    }
+    return false;
+}
 
 /* The lines of that name go. */
 static void chopin__lines_remove(chopin__reply *r, chopin_str name) {
@@ -4091,7 +4145,7 @@ static bool chopin__guard_are_origins(const char *origins) {
 
 /* OK or INVALID, at start. "*" with credentials would open every user's session to every page. */
 static int chopin__guard_cors_check(const chopin_cors_options *o) {
-    const char *values[] = { o->methods, o->headers, o->expose };
+    const char *values[] = { o->origins, o->methods, o->headers, o->expose };
     for (size_t i = 0; i < CHOPIN__COUNT(values); i++) {
         if (values[i] && !chopin__is_field_value(chopin__str_z(values[i]))) return CHOPIN_INVALID;
     }
@@ -4820,14 +4874,31 @@ static inline size_t chopin__queue_iov(const chopin__queue *q, struct iovec *iov
     return n;
 }
 
+/* send() and recv() without being points of thread cancellation, which costs glibc more instructions than the rest of the call. */
+static inline ssize_t chopin__sys_send(int fd, const void *from, size_t size) {
+#if defined(SYS_sendto) && !defined(CHOPIN__FIBER_TSAN)
+    return syscall(SYS_sendto, fd, from, size, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
+#else
+    return send(fd, from, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+#endif
+}
+
+static inline ssize_t chopin__sys_recv(int fd, void *to, size_t size) {
+#if defined(SYS_recvfrom) && !defined(CHOPIN__FIBER_TSAN)
+    return syscall(SYS_recvfrom, fd, to, size, MSG_DONTWAIT, NULL, NULL);
+#else
+    return recv(fd, to, size, MSG_DONTWAIT);
+#endif
+}
+
 /* One send of the front of the queue: bytes taken, or -errno. `*all` says whether that was all it was asked for. */
-static int32_t chopin__port_send(chopin__port *port, bool *all) {
+static inline int32_t chopin__port_send(chopin__port *port, bool *all) {
     struct iovec iov[64];
     size_t  want;
     ssize_t n;
     if (port->out.first == port->out.last) {                 // one piece: the kernel need not import a vector
         want = chopin__min(port->out.first->len, INT32_MAX);
-        n = send(port->fd, port->out.first->ptr, want, MSG_NOSIGNAL | MSG_DONTWAIT);
+        n = chopin__sys_send(port->fd, port->out.first->ptr, want);
     } else {
         struct msghdr msg = { .msg_iov = iov };
         msg.msg_iovlen = chopin__queue_iov(&port->out, iov, CHOPIN__COUNT(iov), &want);
@@ -4916,7 +4987,7 @@ static void chopin__epoll_unlist(chopin__epoll *e, chopin__port *port) {
 }
 
 /* Sends now. Less taken than offered means the socket is full: the next edge will say when it is not. */
-static bool chopin__epoll_send(chopin__io *io, chopin__port *port) {
+static inline bool chopin__epoll_send(chopin__io *io, chopin__port *port) {
     bool all;
     do {
         chopin__count(&io->sends);
@@ -4970,13 +5041,13 @@ static bool chopin__epoll_accept(chopin__io *io, chopin__event *event) {
 }
 
 /* One recv. A short one has drained the socket, unless its end is near (EPOLLRDHUP): then 0 must still be read. */
-static bool chopin__epoll_recv(chopin__io *io, chopin__port *port, chopin__event *event) {
+static inline bool chopin__epoll_recv(chopin__io *io, chopin__port *port, chopin__event *event) {
     char   *to = port->buf ? port->buf : io->buf;
     size_t  room = port->buf ? port->room : io->buf_size;
     ssize_t n;
     do {
         chopin__count(&io->receives);
-        n = recv(port->fd, to, room, MSG_DONTWAIT);
+        n = chopin__sys_recv(port->fd, to, room);
     } while (n < 0 && errno == EINTR);
     if (n < (ssize_t)room && !(n > 0 && port->ready & CHOPIN__HUNG)) port->ready &= (uint8_t)~CHOPIN__IN;
     if (n < 0 && errno == EAGAIN) return false;
@@ -5000,19 +5071,26 @@ static bool chopin__epoll_run(chopin__io *io, chopin__port *port, chopin__event 
 
 /* RDHUP is half a farewell: input ends, output may go on. It is remembered as HUNG plus readable, so that 0 gets read;
  * only HUP and ERR mean that nobody is there. */
-static bool chopin__epoll_event(chopin__io *io, chopin__port *port, uint32_t events, chopin__event *event) {
+static inline bool chopin__epoll_event(chopin__io *io, chopin__port *port, uint32_t events, chopin__event *event) {
     chopin__epoll *e = io->state;
     if (port->kind == CHOPIN__LISTENER) {
         e->accepting = port->armed & CHOPIN__IN ? port : NULL;
         e->accepts = CHOPIN__EPOLL_ACCEPTS;
         return e->accepting && chopin__epoll_accept(io, event);
     }
-    int ready = (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) ? CHOPIN__IN : 0) | (events & (EPOLLOUT | EPOLLHUP | EPOLLERR) ? CHOPIN__OUT : 0);
+    bool over = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+    int  ready = (events & EPOLLIN || over ? CHOPIN__IN : 0) | (events & (EPOLLOUT | EPOLLHUP | EPOLLERR) ? CHOPIN__OUT : 0);
+    if (CHOPIN__LIKELY(port->kind == CHOPIN__CONNECTION && !over && port->armed == CHOPIN__IN)) {   // most: input, and nothing to send
+        port->ready |= (uint8_t)ready;
+        if (!(ready & CHOPIN__IN) || !chopin__epoll_recv(io, port, event)) return false;
+        if (port->ready & CHOPIN__IN && port->armed) chopin__epoll_list(e, port);
+        return true;
+    }
     if (port->kind == CHOPIN__WAITER) {
         *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = ready & port->armed };
         return true;
     }
-    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) port->ready |= CHOPIN__HUNG;
+    if (over) port->ready |= CHOPIN__HUNG;
     port->ready |= (uint8_t)ready;
     if (chopin__epoll_run(io, port, event)) return true;
     if (!(events & (EPOLLHUP | EPOLLERR))) return false;
@@ -5440,6 +5518,7 @@ struct chopin_worker {
     chopin__pool    inputs;             // receive buffers
     chopin__pool    contexts;
     size_t          ctx_size;
+    chopin_ctx     *spare;              // the context used last
     chopin__fibers  fibers;
     chopin_ctx     *running;            // whose handler is on this stack right now
     chopin_ctx     *fallen;             // whose handler was abandoned: the next round of the loop answers for it
@@ -5511,14 +5590,13 @@ struct chopin_ctx {
     bool             woken;             // chopin_wake() came before chopin_park()
     bool             form_checked;
     chopin__reply    reply;
-    chopin__body     body;
     chopin__deferred *deferred;
     chopin__wait    *wait;              // what its handler is parked on
     int64_t          deadline;          // of the handler
     uint64_t         id;                // request id, 0 until asked for
     void            *user;
-    chopin_str       form, form_error;
-    uint64_t         end_of_cleared;
+    chopin_str       form;
+    chopin__body     body;              // cleared as far as its first member; the rest when there is a body
 };
 
 static inline chopin_str chopin__ctx_str(const chopin_ctx *c, uint32_t at, uint32_t len) { return chopin__str(c->base + at, len); }
@@ -5526,7 +5604,8 @@ static inline chopin_str chopin__ctx_str(const chopin_ctx *c, uint32_t at, uint3
 /* ---- contexts ---- */
 
 static inline void chopin__ctx_clear(chopin_ctx *c) {
-    memset((char *)c + offsetof(chopin_ctx, endpoint), 0, offsetof(chopin_ctx, end_of_cleared) - offsetof(chopin_ctx, endpoint));
+    memset((char *)c + offsetof(chopin_ctx, endpoint), 0, offsetof(chopin_ctx, body) - offsetof(chopin_ctx, endpoint));
+    c->body.mode = CHOPIN__NO_BODY;
 }
 
 /* One allocation: the struct, the table of fields, the spans of parameters, the first block of the arena. */
@@ -5535,7 +5614,7 @@ static size_t chopin__ctx_size(const chopin__site *site) {
     return sizeof(chopin_ctx) + site->rules.max_headers * sizeof(chopin__field) + (site->router.max_params + 1) * sizeof(chopin__capture) + CHOPIN__ARENA_FIRST;
 }
 
-static chopin_ctx *chopin__ctx_take(chopin_worker *w) {
+static CHOPIN__NOINLINE chopin_ctx *chopin__ctx_make(chopin_worker *w) {
     chopin_ctx *c = chopin__pool_take(&w->contexts);
     if (!c) return NULL;
     char *at = (char *)(c + 1);
@@ -5545,18 +5624,27 @@ static chopin_ctx *chopin__ctx_take(chopin_worker *w) {
     c->spans = (chopin__capture *)(void *)at;
     at += (w->site->router.max_params + 1) * sizeof(chopin__capture);
     chopin__arena_init(&c->arena, &w->site->heap, at, CHOPIN__ARENA_FIRST, w->site->options.max_arena);
+    return c;
+}
+
+/* Ready for a head. The one used last is kept aside: as a rule it is the only one. */
+static inline chopin_ctx *chopin__ctx_take(chopin_worker *w) {
+    chopin_ctx *c = w->spare;
+    w->spare = NULL;
+    if (CHOPIN__UNLIKELY(!c) && (c = chopin__ctx_make(w)) == NULL) return NULL;
     chopin__head_reset(&c->head);
     chopin__ctx_clear(c);
     return c;
 }
 
-static void chopin__ctx_give(chopin_ctx *c) {
+static inline void chopin__ctx_give(chopin_ctx *c) {
     chopin_worker *w = c->w;
-    if (c->body.own) chopin__release(&w->site->heap, c->body.own, c->body.cap);
+    if (c->body.mode && c->body.own) chopin__release(&w->site->heap, c->body.own, c->body.cap);
     if (c->pinned) chopin__pool_give(&w->inputs, c->pinned);
     if (c->reply.release) c->reply.release(c->reply.arg);
-    chopin__arena_reset(&c->arena);
-    chopin__pool_give(&w->contexts, c);
+    if (c->arena.at != c->arena.first || c->arena.full) chopin__arena_reset(&c->arena);
+    if (CHOPIN__LIKELY(!w->spare)) w->spare = c;
+    else                           chopin__pool_give(&w->contexts, c);
 }
 
 static const char *chopin__ctx_name(const chopin_ctx *c) { return c->endpoint ? c->endpoint->route.name : "(no route)"; }
@@ -5636,7 +5724,7 @@ static void chopin__conn_lost(chopin_worker *w, chopin__conn *k) {
 }
 
 /* Sends what is queued, as much as the socket takes. While the rest waits, its deadline runs. */
-static void chopin__conn_flush(chopin_worker *w, chopin__conn *k) {
+static inline void chopin__conn_flush(chopin_worker *w, chopin__conn *k) {
     chopin__queue *q = &k->port.out;
     while (q->bytes && !(k->port.armed & CHOPIN__OUT) && w->io.ops->start(&w->io, &k->port, CHOPIN__OUT)) {
         if (k->port.result < 0) { chopin__conn_lost(w, k); return; }
@@ -5722,19 +5810,45 @@ static CHOPIN__NOINLINE int chopin__answer_refused(chopin_ctx *c, int status, ch
     return CHOPIN_OK;
 }
 
+/* Most replies: 200, a short body that may be copied, no further headers, a connection that goes on. Head and body are written in one piece straight
+ * into the queue, which saves half the instructions of the general way. False: that one must be taken. */
+static inline bool chopin__reply_plain(chopin_ctx *c, int status, chopin_str type, chopin_str body) {
+    chopin_worker *w = c->w;
+    chopin__reply *r = &c->reply;
+    if (status != 200 || r->hold || r->lines_len || r->type.ptr || !type.len || body.len > CHOPIN__COPY_BELOW || c->k->state == CHOPIN__DEAD) return false;
+    chopin__framing f = chopin__ctx_framing(c);
+    if (f.head_only || f.close || f.keep_1_0) return false;
+    char *to = chopin__queue_reserve(&c->k->port.out, &w->pieces, sizeof w->preset.text + type.len + body.len + 64), *start = to;
+    if (!to) return false;
+    memcpy(to, w->preset.text, 96);                          // more than there is, as a rule: a size the compiler knows
+    if (CHOPIN__UNLIKELY(w->preset.len > 96)) memcpy(to + 96, w->preset.text + 96, w->preset.len - 96);
+    to += w->preset.len;
+    to = CHOPIN__PUT(to, "Content-Type: ");
+    to = chopin__put_short(to, type.ptr, type.len);
+    to = CHOPIN__PUT(to, "\r\nContent-Length: ");
+    to = chopin__put_length(to, body.len);
+    to = CHOPIN__PUT(to, "\r\n\r\n");
+    if (body.len) to = chopin__put_short(to, body.ptr, body.len);
+    chopin__queue_wrote(&c->k->port.out, (size_t)(to - start));
+    r->status = 200;
+    r->left = true;
+    return true;
+}
+
 /* The one way to answer: every reply helper ends here. */
-static int chopin__answer(chopin_ctx *c, int status, chopin_str type, chopin_str body, chopin__body_kind kind, void (*release)(void *), void *arg) {
+static inline int chopin__answer(chopin_ctx *c, int status, chopin_str type, chopin_str body, chopin__body_kind kind, void (*release)(void *), void *arg) {
     chopin__reply *r = &c->reply;
     if (CHOPIN__UNLIKELY(r->status)) return chopin__answer_refused(c, status, kind, release, arg, "");
     if (CHOPIN__UNLIKELY(status < 200 || status > 999)) return chopin__answer_refused(c, status, kind, release, arg, "a status is 200 to 999");
-    if (CHOPIN__UNLIKELY(!r->type.ptr && !chopin__is_field_value(type))) return chopin__answer_refused(c, status, kind, release, arg, "control byte in the content type");
+    if (CHOPIN__LIKELY(kind != CHOPIN__BODY_OWNED) && chopin__reply_plain(c, status, type, body)) return CHOPIN_OK;
     r->status = status;
     r->kind = (uint8_t)kind;
     if (!r->type.ptr) r->type = type;                        // chopin_set(c, "Content-Type", ...) wins
-    r->body = body;
+    r->body = CHOPIN__LIKELY(status != 205) ? body : chopin__absent();  // Reset Content has none (RFC 9110 15.3.6)
     r->release = release;
     r->arg = arg;
-    return r->hold ? chopin__reply_keep(c) : chopin__reply_leave(c);
+    // What could not be allocated may be missing in it: held back, to become a 503.
+    return r->hold || CHOPIN__UNLIKELY(c->arena.full) ? chopin__reply_keep(c) : chopin__reply_leave(c);
 }
 
 static int chopin__answer_copy(chopin_ctx *c, int status, chopin_str type, chopin_str body) {
@@ -5897,7 +6011,7 @@ static int chopin__body_chunks(chopin_worker *w, chopin__conn *k, chopin_ctx *c)
     chopin__body *b = &c->body;
     if (!b->last_chunk) {
         size_t used = 0, produced = 0;
-        char  *in = k->buf + k->pos, *out = !b->own && !c->pinned && b->len ? b->ptr + b->len : in;
+        char  *in = k->buf + k->pos, *out = !b->own && !c->pinned && !b->discard && b->len ? b->ptr + b->len : in;
         int    rc = chopin__chunks_decode(&b->chunks, &w->site->rules, in, k->len - k->pos, &used, out, &produced);
         k->pos += (uint32_t)used;
         int kept = chopin__body_keep(c, out, produced);
@@ -5966,11 +6080,14 @@ static bool chopin__conn_reads_direct(const chopin__conn *k) {
     return (k->state == CHOPIN__HANDLING || k->state == CHOPIN__AWAITING) && c->body.mode == CHOPIN__LENGTH && c->body.own && c->body.cap > c->body.len;
 }
 
+/* Requests have come whose turn is when more of the output has left; until then even the end of the stream must wait. */
+static bool chopin__conn_paused(const chopin__conn *k) { return !k->ctx && k->pos < k->len; }
+
 static bool chopin__conn_wants_input(const chopin_worker *w, const chopin__conn *k) {
     switch ((chopin__conn_state)k->state) {
-    case CHOPIN__READING:  return k->port.out.bytes <= w->site->options.high_water;
+    case CHOPIN__READING:  return !chopin__conn_paused(k) && k->port.out.bytes <= w->site->options.high_water;
     case CHOPIN__AWAITING:
-    case CHOPIN__HANDLING: return k->ctx->body.wanted && !k->ctx->body.complete && !k->ctx->body.failed;
+    case CHOPIN__HANDLING: return k->ctx->body.mode && k->ctx->body.wanted && !k->ctx->body.complete && !k->ctx->body.failed;
     case CHOPIN__DRAINING:
     case CHOPIN__LINGERING: return true;
     default: return false;
@@ -6000,7 +6117,7 @@ static void chopin__conn_reading_due(chopin_worker *w, chopin__conn *k) {
     if (CHOPIN__LIKELY(!k->buf && !k->ctx)) {
         k->in_head = false;
         k->read_due = chopin__after(w->now, w->site->options.idle_timeout_ms);
-    } else if (k->port.out.bytes > w->site->options.high_water) {
+    } else if (chopin__conn_paused(k) || k->port.out.bytes > w->site->options.high_water) {
         k->in_head = false;
         k->read_due = CHOPIN__NEVER;
     } else if (!k->in_head) {
@@ -6012,7 +6129,11 @@ static void chopin__conn_reading_due(chopin_worker *w, chopin__conn *k) {
 static void chopin__conn_settle(chopin_worker *w, chopin__conn *k) {
     if (CHOPIN__LIKELY(k->state != CHOPIN__DEAD)) chopin__conn_flush(w, k);
     if (CHOPIN__LIKELY(k->state == CHOPIN__READING)) {
-        if (CHOPIN__UNLIKELY(k->buf != NULL)) {
+        if (CHOPIN__LIKELY(k->borrowed && k->pos == k->len)) {
+            k->buf = NULL;
+            k->borrowed = false;
+            k->pos = k->len = 0;
+        } else if (k->buf) {
             if (!chopin__conn_own_input(w, k)) { k->abort = true; chopin__conn_kill(w, k); }
             else if (!k->borrowed) chopin__conn_tidy_input(w, k);
         }
@@ -6218,13 +6339,17 @@ static void chopin__ctx_run_deferred(chopin_ctx *c) {
 static void chopin__ctx_answer_rest(chopin_ctx *c, int rc) {
     chopin__reply *r = &c->reply;
     r->hold = false;
+    if (c->gone && !r->left) return;                         // nobody is there to be answered, and it was no mistake of the handler's
     if (r->left) {
-        if (rc < 0 && !r->by_us && rc != CHOPIN_GONE) chopin__ctx_log(c, CHOPIN_WARNING, "handler returned %d (%s) after its reply", rc, chopin_status_text(rc));
+        if (rc >= 0 || r->by_us || rc == CHOPIN_GONE) return;
+        chopin__ctx_log(c, CHOPIN_WARNING, "handler returned %d (%s) after its reply", rc, chopin_status_text(rc));
+        c->k->keep = false;                                  // what it has queued still leaves, nothing behind it is served
         return;
     }
     bool timed_out = c->deadline <= c->w->now;
     if (c->arena.full) {
         chopin__reply_drop(c);
+        c->arena.full = false;                               // so that this one leaves
         chopin__fail(c, 503, CHOPIN_STR("request memory is used up (raise chopin_options.max_arena)"));
     } else if (rc < 0 && !r->by_us && !c->gone) {
         if (r->status) chopin__reply_drop(c);
@@ -6250,8 +6375,8 @@ static void chopin__conn_close_after(chopin__conn *k) {
 static void chopin__conn_drain(chopin_worker *w, chopin__conn *k) {
     chopin_ctx *c = k->ctx;
     int rc = chopin__body_feed(w, k, c);
+    if (rc == 0 && !chopin__conn_own_input(w, k)) rc = -503; // half a trailer line may be left
     if (rc == 0) {
-        k->pos = k->len;
         chopin__conn_tidy_input(w, k);
         chopin__body_set_due(w, k, c);
         return;
@@ -6263,7 +6388,7 @@ static void chopin__conn_drain(chopin_worker *w, chopin__conn *k) {
 }
 
 /* The handler has returned, or was abandoned: the reply leaves, and the connection goes on to what follows. */
-static void chopin__conn_conclude(chopin_worker *w, chopin__conn *k, chopin_ctx *c, int rc) {
+static inline void chopin__conn_conclude(chopin_worker *w, chopin__conn *k, chopin_ctx *c, int rc) {
     chopin__ctx_answer_rest(c, rc);
     if (CHOPIN__UNLIKELY(c->deferred != NULL)) chopin__ctx_run_deferred(c);
     w->running = NULL;
@@ -6288,7 +6413,7 @@ static void chopin__conn_conclude(chopin_worker *w, chopin__conn *k, chopin_ctx 
     }
 }
 
-static void chopin__conn_handle(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
+static inline void chopin__conn_handle(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
     if (CHOPIN__UNLIKELY(c->refuse || !c->endpoint)) chopin__ctx_special(c);
     c->reply.hold = c->step_count > 1;
     k->state = CHOPIN__HANDLING;
@@ -6318,6 +6443,7 @@ static bool chopin__conn_fixed(chopin_worker *w, chopin__conn *k, chopin_ctx *c)
 static void chopin__conn_begin_body(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
     chopin__body *b = &c->body;
     if (!c->head.chunked && (!c->head.has_length || c->head.content_length == 0)) return;
+    *b = (chopin__body){ 0 };
     b->mode = c->head.chunked ? CHOPIN__CHUNKED : CHOPIN__LENGTH;
     b->left = c->head.content_length;
     b->limit = c->endpoint ? c->endpoint->options.max_body : w->site->options.max_body;
@@ -6378,7 +6504,7 @@ static void chopin__conn_reject(chopin_worker *w, chopin__conn *k, chopin_ctx *c
     c->head.keep_alive = false;
     c->deadline = CHOPIN__NEVER;
     k->linger = true;
-    chopin__count(status == 408 ? &w->counts.timeouts : &w->counts.bad_requests);
+    if (status != 408) chopin__count(&w->counts.bad_requests); // that is a timeout, and counted as one
     chopin__log(&w->site->logger, CHOPIN_DEBUG, "request refused with %d: %s", status, why ? why : "");
     chopin__problem(c, status, chopin__str_z(why ? why : chopin__reason(status)), true);
     chopin__conn_release_ctx(k);
@@ -6387,8 +6513,13 @@ static void chopin__conn_reject(chopin_worker *w, chopin__conn *k, chopin_ctx *c
 }
 
 /* Parses and answers what is buffered until it is incomplete, a handler parks (this then goes on on its stack later), or too much is unsent. */
-static void chopin__conn_serve(chopin_worker *w, chopin__conn *k) {
-    while (k->state == CHOPIN__READING && k->pos < k->len && k->port.out.bytes <= w->site->options.high_water) {
+static inline void chopin__conn_serve(chopin_worker *w, chopin__conn *k) {
+    while (k->state == CHOPIN__READING && k->pos < k->len) {
+        if (CHOPIN__UNLIKELY(k->port.out.bytes > w->site->options.high_water)) {
+            chopin__conn_flush(w, k);                        // before pausing, because only output that is stuck calls back
+            if (k->port.out.bytes > w->site->options.low_water) return;
+            continue;
+        }
         chopin_ctx *c = k->ctx ? k->ctx : chopin__ctx_take(w);
         if (!c) { k->abort = true; chopin__conn_kill(w, k); return; }
         int used = chopin__head_parse(&c->head, &w->site->rules, k->buf + k->pos, k->len - k->pos);
@@ -6431,7 +6562,7 @@ static void chopin__conn_feed(chopin_worker *w, chopin__conn *k, int64_t n) {
     if (c->wait) chopin__wake(w, c->wait, rc < 0 ? CHOPIN_MALFORMED : CHOPIN_OK);
 }
 
-static void chopin__conn_input(chopin_worker *w, chopin__conn *k, int64_t n, const char *data) {
+static inline void chopin__conn_input(chopin_worker *w, chopin__conn *k, int64_t n, const char *data) {
     if (CHOPIN__LIKELY(!k->port.buf)) {
         k->buf = (char *)(uintptr_t)data;
         k->borrowed = true;
@@ -6458,7 +6589,7 @@ static void chopin__conn_output(chopin_worker *w, chopin__conn *k, int64_t n) {
 }
 
 /* Something happened to a connection. After this call it may be gone. */
-static void chopin__conn_event(chopin_worker *w, chopin__conn *k, const chopin__event *event) {
+static inline void chopin__conn_event(chopin_worker *w, chopin__conn *k, const chopin__event *event) {
     if (event->what == CHOPIN__HUNG)     chopin__conn_lost(w, k);
     else if (event->what == CHOPIN__OUT) chopin__conn_output(w, k, event->result);
     else if (event->result > 0)          chopin__conn_input(w, k, event->result, event->data);
@@ -6828,7 +6959,7 @@ static void chopin__worker_clock(chopin_worker *w) {
     w->date_due = w->now + 1000 - wall.tv_nsec / 1000000;
 }
 
-static void chopin__worker_event(chopin_worker *w, const chopin__event *event) {
+static inline void chopin__worker_event(chopin_worker *w, const chopin__event *event) {
     switch ((chopin__port_kind)event->port->kind) {
     case CHOPIN__CONNECTION: chopin__conn_event(w, (chopin__conn *)event->port, event); break;
     case CHOPIN__LISTENER:   chopin__worker_listener_event(w, event); break;
@@ -6872,7 +7003,7 @@ static void chopin__worker_turn_over(chopin_worker *w) {
 
 /* When the next turn must begin at the latest. */
 static int64_t chopin__worker_until(const chopin_worker *w) {
-    if (w->ready || w->turn || w->ended || w->step_until == 0) return 0;
+    if (w->ready || w->turn || w->ended || (w->stepping && w->step_until == 0)) return 0;
     int64_t until = chopin__wheel_next(&w->wheel);
     if (w->draining && w->drain_due < until) until = w->drain_due;
     if (w->stepping && w->step_until < until) until = w->step_until;
@@ -6900,7 +7031,7 @@ static void chopin__worker_loop(void *arg) {
     for (;;) {
         if (w->ready) { chopin__worker_resume(w); continue; }
         chopin__event event;
-        bool got = w->io.ops->wait(&w->io, chopin__worker_until(w), &event);
+        bool got = w->io.ops->wait(&w->io, w->turn_open ? 0 : chopin__worker_until(w), &event);   // a turn sleeps once, at its start
         if (CHOPIN__UNLIKELY(!w->turn_open)) chopin__worker_clock(w);
         if (CHOPIN__LIKELY(got)) { chopin__worker_event(w, &event); continue; }
         chopin__worker_turn_over(w);
@@ -6969,6 +7100,8 @@ static void chopin__worker_done(chopin_worker *w) {
     }
     if (w->fibers.count) chopin__worker_report_depth(w);
     if (w->fibers.count) chopin__fibers_done(&w->fibers);
+    if (w->spare) chopin__pool_give(&w->contexts, w->spare);
+    w->spare = NULL;
     if (w->inputs.heap) {
         chopin__pool_done(&w->pieces.blocks);
         chopin__pool_done(&w->pieces.nodes);
@@ -7328,11 +7461,12 @@ static int chopin__fixed_handler(chopin_ctx *c) {
     return chopin__answer(c, f->status, f->type, f->body, CHOPIN__BODY_STATIC, NULL, NULL);
 }
 
-/* Every line "Name: value\r\n", names tokens, values without controls. */
+/* Every line "Name: value\r\n", names tokens and not ours to write, values without controls. */
 static bool chopin__lines_ok(chopin_str lines) {
     while (lines.len) {
         chopin_str line = chopin__cut(&lines, '\n'), name = chopin__cut(&line, ':');
-        if (!line.len || line.ptr[line.len - 1] != '\r' || !chopin__is_token(name) || !chopin__is_field_value(chopin__str(line.ptr, line.len - 1))) return false;
+        if (!line.len || line.ptr[line.len - 1] != '\r' || !chopin__is_token(name) || chopin__header_is_ours(name)) return false;
+        if (!chopin__is_field_value(chopin__str(line.ptr, line.len - 1))) return false;
     }
     return true;
 }
@@ -7352,7 +7486,8 @@ static bool chopin__fixed_lines(chopin__server *s, chopin__fixed *f, const chopi
     if (o->allow_origin)  n += snprintf(lines + n, size - (size_t)n, "Access-Control-Allow-Origin: %s\r\n%s", o->allow_origin, strcmp(o->allow_origin, "*") ? "Vary: Origin\r\n" : "");
     if (o->headers)       n += snprintf(lines + n, size - (size_t)n, "%s", o->headers);
     f->lines = chopin__str(lines, (size_t)n);
-    return chopin__lines_ok(f->lines) && chopin__is_field_value(f->type);
+    bool values_ok = chopin__is_field_value(chopin__str_z(o->cache_control)) && chopin__is_field_value(chopin__str_z(o->allow_origin));
+    return values_ok && chopin__lines_ok(f->lines) && chopin__is_field_value(f->type);
 }
 
 /* What follows Server and Date, as bytes. */
@@ -8251,7 +8386,7 @@ CHOPIN_API bool chopin_header_each(chopin_ctx *c, size_t *at, chopin_str *name, 
 
 CHOPIN_API chopin_str chopin_trailer(chopin_ctx *c, const char *name) {
     const chopin__body *b = &c->body;
-    return b->complete && b->trailer && b->trailer_base ? chopin__head_find(b->trailer, b->trailer_base, name, 0) : chopin__absent();
+    return b->mode && b->complete && b->trailer && b->trailer_base ? chopin__head_find(b->trailer, b->trailer_base, name, 0) : chopin__absent();
 }
 
 CHOPIN_API chopin_str chopin_host(chopin_ctx *c) {
@@ -8456,16 +8591,23 @@ CHOPIN_API int chopin_textf(chopin_ctx *c, int status, const char *format, ...) 
     return text.ptr ? chopin__answer_borrowed(c, status, chopin__type_text, text) : CHOPIN_MEMORY;
 }
 
+/* A content type of the caller's, which may come from anywhere. */
+static int chopin__answer_typed(chopin_ctx *c, int status, const char *type, chopin_str body, chopin__body_kind kind, void (*release)(void *), void *arg) {
+    chopin_str text = chopin__str_z(type);
+    if (CHOPIN__LIKELY(chopin__is_field_value(text))) return chopin__answer(c, status, text, body, kind, release, arg);
+    return chopin__answer_refused(c, status, kind, release, arg, "control byte in the content type");
+}
+
 CHOPIN_API int chopin_bytes(chopin_ctx *c, int status, const char *type, chopin_str bytes) {
-    return chopin__answer_borrowed(c, status, chopin__str_z(type), bytes);
+    return chopin__answer_typed(c, status, type, bytes, CHOPIN__BODY_BORROWED, NULL, NULL);
 }
 
 CHOPIN_API int chopin_bytes_static(chopin_ctx *c, int status, const char *type, chopin_str bytes) {
-    return chopin__answer(c, status, chopin__str_z(type), bytes, CHOPIN__BODY_STATIC, NULL, NULL);
+    return chopin__answer_typed(c, status, type, bytes, CHOPIN__BODY_STATIC, NULL, NULL);
 }
 
 CHOPIN_API int chopin_bytes_owned(chopin_ctx *c, int status, const char *type, chopin_str bytes, void (*release)(void *arg), void *arg) {
-    return chopin__answer(c, status, chopin__str_z(type), bytes, CHOPIN__BODY_OWNED, release, arg);
+    return chopin__answer_typed(c, status, type, bytes, CHOPIN__BODY_OWNED, release, arg);
 }
 
 CHOPIN_API int chopin_empty(chopin_ctx *c, int status) {
@@ -8504,15 +8646,6 @@ CHOPIN_API int chopin_failf(chopin_ctx *c, int status, const char *format, ...) 
     chopin_str text = chopin__arena_vprintf(&c->arena, format, args);
     va_end(args);
     return chopin__fail(c, status, text);
-}
-
-/* Those the server writes itself. */
-static bool chopin__header_is_ours(chopin_str name) {
-    static const chopin_str ours[] = { { "content-length", 14 }, { "transfer-encoding", 17 }, { "connection", 10 }, { "date", 4 }, { "server", 6 } };
-    for (size_t i = 0; i < CHOPIN__COUNT(ours); i++) {
-        if (chopin__equal_nocase(name, ours[i])) return true;
-    }
-    return false;
 }
 
 static int chopin__set(chopin_ctx *c, const char *name, chopin_str value, bool replace) {

@@ -4,7 +4,10 @@
  *
  * Each byte of the input is a word of `words`; lines are routes (the first byte of a line is its method), the last is the path. */
 #define CHOPIN_IMPLEMENTATION
-#include "chopin.h"
+#ifndef CHOPIN_HEADER
+#define CHOPIN_HEADER "../chopin.h"
+#endif
+#include CHOPIN_HEADER
 
 static const char *const words[] = {
     "\n", "/", "/", "/", "/a", "/b", "/ab", "a", "b", "1", "-", ".5", "e9", "/:", "/:x", "/:y", "/:x<u64>", "/:x<i64>", "/:x<f64>", "/:x<uuid>",

@@ -2,7 +2,10 @@
 static unsigned long steps;             // bytes looked at by lookups, see CHOPIN__ROUTER_STEP
 #define CHOPIN__ROUTER_STEP(bytes) (steps += (unsigned long)(bytes) + 1)
 #define CHOPIN_IMPLEMENTATION
-#include "chopin.h"
+#ifndef CHOPIN_HEADER
+#define CHOPIN_HEADER "../chopin.h"
+#endif
+#include CHOPIN_HEADER
 #include "test.h"
 
 /* ---- an allocator that checks the sizes it is told and fails when asked to ---- */

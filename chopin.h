@@ -706,8 +706,16 @@ CHOPIN_API chopin_counters chopin_counters_of(chopin_app *app);
 #endif
 
 #ifndef CHOPIN_ASSERT
-#include <assert.h>
-#define CHOPIN_ASSERT(condition) assert(condition)
+#ifdef NDEBUG
+#define CHOPIN_ASSERT(condition) ((void)0)
+#else
+#define CHOPIN_ASSERT(condition) ((condition) ? (void)0 : chopin__assert_failed(__LINE__))
+#endif
+/* Says where, not what: the texts of assert() are a good part of a small program. */
+static inline __attribute__((noreturn, cold, unused)) void chopin__assert_failed(int line) {
+    fprintf(stderr, "chopin.h:%d: assertion failed (version " CHOPIN_VERSION ")\n", line);
+    abort();
+}
 #endif
 
 #define CHOPIN__LIKELY(x)   __builtin_expect(!!(x), 1)
@@ -2081,7 +2089,11 @@ static inline unsigned chopin__cpu(void) {
 }
 
 /* ---- blocks: CHOPIN__WIDE bytes side by side, and masks of CHOPIN__LANE bits for each, the first byte lowest ---- */
+#if defined(__OPTIMIZE_SIZE__)
+#define CHOPIN__INLINE static inline
+#else
 #define CHOPIN__INLINE static inline __attribute__((always_inline))
+#endif
 
 #ifndef CHOPIN__VISIT                   // tests count the bytes that are looked at
 #define CHOPIN__VISIT(n) ((void)0)
@@ -3679,6 +3691,16 @@ static chopin_str chopin__body_cookie(chopin_str header, const char *name) {
 static bool chopin__body_list_has(chopin_str list, chopin_str token) {
     while (list.len > 0) {
         if (chopin__equal_nocase(chopin__trim(chopin__cut(&list, ',')), token)) return true;
+    }
+    return false;
+}
+
+/* Is `etag` an element of a list of entity tags, strong or weak: "abc", W/"abc" (RFC 9110 8.8.3.2)? */
+static bool chopin__body_etag_listed(chopin_str list, chopin_str etag) {
+    while (list.len > 0) {
+        chopin_str tag = chopin__trim(chopin__cut(&list, ','));
+        if (chopin__starts(tag, CHOPIN_STR("W/"))) tag = chopin__str(tag.ptr + 2, tag.len - 2);
+        if (chopin__equal(tag, etag)) return true;
     }
     return false;
 }
@@ -5483,8 +5505,10 @@ typedef struct chopin__wait {           // lives on the stack of the parked fibe
     chopin_ctx    *ctx;                 // whose handler it is; NULL outside one
     chopin__timer  timer;
     struct chopin__wait *next, *prev;   // all that are parked, then the ready list
+    struct chopin__wait *next_turn;     // those that wait for the end of the turn
     int            result;
     bool           parked;
+    bool           wakeable;            // chopin_wake() ends it
     bool           stubborn;            // must not end before its event: another thread uses the stack
 } chopin__wait;
 
@@ -5525,7 +5549,7 @@ struct chopin_worker {
     char            fallen_why[200];
     chopin__wait   *parked;             // all that wait
     chopin__wait   *ready, *ready_last; // those that may go on, in order
-    chopin__wait   *turn, *turn_last;   // those that wait for the end of the turn
+    chopin__wait   *turn;               // those that wait for the end of the turn, in order
     uint32_t        parked_count, connections;
     bool            turn_open;          // the clock of this turn has been read
     bool            draining, stop_seen, cancelled, ended;
@@ -5815,7 +5839,7 @@ static CHOPIN__NOINLINE int chopin__answer_refused(chopin_ctx *c, int status, ch
 static inline bool chopin__reply_plain(chopin_ctx *c, int status, chopin_str type, chopin_str body) {
     chopin_worker *w = c->w;
     chopin__reply *r = &c->reply;
-    if (status != 200 || r->hold || r->lines_len || r->type.ptr || !type.len || body.len > CHOPIN__COPY_BELOW || c->k->state == CHOPIN__DEAD) return false;
+    if (status != 200 || r->hold || c->arena.full || r->lines_len || r->type.ptr || !type.len || body.len > CHOPIN__COPY_BELOW || c->k->state == CHOPIN__DEAD) return false;
     chopin__framing f = chopin__ctx_framing(c);
     if (f.head_only || f.close || f.keep_1_0) return false;
     char *to = chopin__queue_reserve(&c->k->port.out, &w->pieces, sizeof w->preset.text + type.len + body.len + 64), *start = to;
@@ -6568,7 +6592,7 @@ static inline void chopin__conn_input(chopin_worker *w, chopin__conn *k, int64_t
         k->borrowed = true;
         k->pos = 0;
         k->len = (uint32_t)n;
-    } else if (k->port.buf == k->buf + k->len && k->buf) {
+    } else if (k->buf && k->port.buf == k->buf + k->len) {
         k->len += (uint32_t)n;
     }
     switch ((chopin__conn_state)k->state) {
@@ -6976,11 +7000,11 @@ static void chopin__worker_timers(chopin_worker *w) {
 
 /* Everybody else had his go: those that asked for that may go on. */
 static void chopin__worker_last(chopin_worker *w) {
-    if (CHOPIN__LIKELY(!w->turn)) return;
-    if (w->ready_last) w->ready_last->next = w->turn;
-    else               w->ready = w->turn;
-    w->ready_last = w->turn_last;
-    w->turn = w->turn_last = NULL;
+    while (CHOPIN__UNLIKELY(w->turn != NULL)) {
+        chopin__wait *wait = w->turn;
+        w->turn = wait->next_turn;
+        chopin__wake(w, wait, CHOPIN_OK);
+    }
 }
 
 static void chopin__worker_slow(chopin_worker *w) {
@@ -7003,7 +7027,8 @@ static void chopin__worker_turn_over(chopin_worker *w) {
 
 /* When the next turn must begin at the latest. */
 static int64_t chopin__worker_until(const chopin_worker *w) {
-    if (w->ready || w->turn || w->ended || (w->stepping && w->step_until == 0)) return 0;
+    bool unseen = atomic_load(&w->site->stopping) && !w->stop_seen;  // stopped before it could be woken
+    if (unseen || w->ready || w->turn || w->ended || (w->stepping && w->step_until == 0)) return 0;
     int64_t until = chopin__wheel_next(&w->wheel);
     if (w->draining && w->drain_due < until) until = w->drain_due;
     if (w->stepping && w->step_until < until) until = w->step_until;
@@ -7222,53 +7247,68 @@ static chopin_str chopin__server_copy(chopin__server *s, chopin_str text) {
 }
 
 /* ---- options: one table says name, default, range and environment of each ---- */
-typedef struct chopin__option {
-    const char *name, *env, *unit;
-    size_t      offset;
+typedef struct chopin__option {         // text in place: pointers would be relocated at load, and cost three times as much
+    char        name[21], unit[4];
     bool        is_int;                 // else size_t
+    uint16_t    offset;
     int64_t     fallback, low, high;
 } chopin__option;
 
-#define CHOPIN__SIZE(field, unit, fallback, low, high, env) { #field, env, unit, offsetof(chopin_options, field), false, fallback, low, high }
-#define CHOPIN__INT(field, unit, fallback, low, high, env)  { #field, env, unit, offsetof(chopin_options, field), true, fallback, low, high }
+#define CHOPIN__SIZE(field, unit, fallback, low, high) { #field, unit, false, offsetof(chopin_options, field), fallback, low, high }
+#define CHOPIN__INT(field, unit, fallback, low, high)  { #field, unit, true, offsetof(chopin_options, field), fallback, low, high }
 static const chopin__option chopin__options[] = {
-    CHOPIN__INT (workers,              "",   0,       0,   4096,      "CHOPIN_WORKERS"),
-    CHOPIN__SIZE(max_connections,      "",   16000,   1,   16000000,  "CHOPIN_SLAB_CAPACITY"),
-    CHOPIN__INT (epoll_timeout_ms,     "ms", 0,       -1,  3600000,   "CHOPIN_EPOLL_TIMEOUT_MS"),
-    CHOPIN__SIZE(read_buffer,          "B",  65536,   512, 1048576,   "CHOPIN_READ_BUF_SIZE"),
-    CHOPIN__SIZE(write_buffer,         "B",  32768,   512, 1048576,   "CHOPIN_WRITE_BUF_SIZE"),
-    CHOPIN__INT (backlog,              "",   8192,    1,   INT_MAX,   NULL),
-    CHOPIN__SIZE(max_per_address,      "",   0,       0,   16000000,  NULL),
-    CHOPIN__SIZE(max_requests,         "",   0,       0,   UINT32_MAX, NULL),
-    CHOPIN__SIZE(max_method,           "B",  32,      1,   1024,      NULL),
-    CHOPIN__SIZE(max_target,           "B",  8192,    1,   1 << 24,   NULL),
-    CHOPIN__SIZE(max_header_line,      "B",  8192,    16,  1 << 24,   NULL),
-    CHOPIN__SIZE(max_head,             "B",  32768,   64,  1 << 26,   NULL),
-    CHOPIN__SIZE(max_headers,          "",   100,     1,   10000,     NULL),
-    CHOPIN__SIZE(max_body,             "B",  1 << 20, 0,   INT64_MAX, NULL),
-    CHOPIN__SIZE(max_chunk_line,       "B",  1024,    16,  1 << 20,   NULL),
-    CHOPIN__SIZE(max_chunk_extensions, "B",  16384,   0,   1 << 30,   NULL),
-    CHOPIN__SIZE(max_drain,            "B",  1 << 18, 0,   1 << 30,   NULL),
-    CHOPIN__SIZE(max_form_fields,      "",   1000,    1,   1 << 24,   NULL),
-    CHOPIN__SIZE(max_arena,            "B",  1 << 20, 4096, 1 << 30,  NULL),
-    CHOPIN__SIZE(high_water,           "B",  1 << 16, 1,   1 << 30,   NULL),
-    CHOPIN__SIZE(low_water,            "B",  1 << 14, 0,   1 << 30,   NULL),
-    CHOPIN__SIZE(max_parked,           "",   16000,   1,   1000000,   NULL),
-    CHOPIN__SIZE(stack_size,           "B",  1 << 16, 16384, 1 << 30, NULL),
-    CHOPIN__INT (offload_threads,      "",   0,       0,   64,        NULL),
-    CHOPIN__INT (offload_queue,        "",   1024,    1,   1 << 20,   NULL),
-    CHOPIN__INT (header_timeout_ms,    "ms", 10000,   -1,  INT_MAX,   NULL),
-    CHOPIN__INT (body_stall_ms,        "ms", 30000,   -1,  INT_MAX,   NULL),
-    CHOPIN__INT (min_body_rate,        "B/s", 1024,   -1,  INT_MAX,   NULL),
-    CHOPIN__INT (handler_timeout_ms,   "ms", -1,      -1,  INT_MAX,   NULL),
-    CHOPIN__INT (write_stall_ms,       "ms", 30000,   -1,  INT_MAX,   NULL),
-    CHOPIN__INT (min_send_rate,        "B/s", 1024,   -1,  INT_MAX,   NULL),
-    CHOPIN__INT (idle_timeout_ms,      "ms", 60000,   -1,  INT_MAX,   NULL),
-    CHOPIN__INT (linger_ms,            "ms", 2000,    -1,  INT_MAX,   NULL),
-    CHOPIN__INT (drain_timeout_ms,     "ms", 30000,   -1,  INT_MAX,   NULL),
-    CHOPIN__INT (loop_warn_ms,         "ms", 50,      -1,  INT_MAX,   NULL),
-    CHOPIN__INT (max_faults,           "",   16,      1,   INT_MAX,   NULL),
+    CHOPIN__INT (workers,              "",    0,       0,     4096),
+    CHOPIN__SIZE(max_connections,      "",    16000,   1,     16000000),
+    CHOPIN__INT (epoll_timeout_ms,     "ms",  0,       -1,    3600000),
+    CHOPIN__SIZE(read_buffer,          "B",   65536,   512,   1048576),
+    CHOPIN__SIZE(write_buffer,         "B",   32768,   512,   1048576),
+    CHOPIN__INT (backlog,              "",    8192,    1,     INT_MAX),
+    CHOPIN__SIZE(max_per_address,      "",    0,       0,     16000000),
+    CHOPIN__SIZE(max_requests,         "",    0,       0,     UINT32_MAX),
+    CHOPIN__SIZE(max_method,           "B",   32,      1,     1024),
+    CHOPIN__SIZE(max_target,           "B",   8192,    1,     1 << 24),
+    CHOPIN__SIZE(max_header_line,      "B",   8192,    16,    1 << 24),
+    CHOPIN__SIZE(max_head,             "B",   32768,   64,    1 << 26),
+    CHOPIN__SIZE(max_headers,          "",    100,     1,     10000),
+    CHOPIN__SIZE(max_body,             "B",   1 << 20, 0,     INT64_MAX),
+    CHOPIN__SIZE(max_chunk_line,       "B",   1024,    16,    1 << 20),
+    CHOPIN__SIZE(max_chunk_extensions, "B",   16384,   0,     1 << 30),
+    CHOPIN__SIZE(max_drain,            "B",   1 << 18, 0,     1 << 30),
+    CHOPIN__SIZE(max_form_fields,      "",    1000,    1,     1 << 24),
+    CHOPIN__SIZE(max_arena,            "B",   1 << 20, 4096,  1 << 30),
+    CHOPIN__SIZE(high_water,           "B",   1 << 16, 1,     1 << 30),
+    CHOPIN__SIZE(low_water,            "B",   1 << 14, 0,     1 << 30),
+    CHOPIN__SIZE(max_parked,           "",    16000,   1,     1000000),
+    CHOPIN__SIZE(stack_size,           "B",   1 << 16, 16384, 1 << 30),
+    CHOPIN__INT (offload_threads,      "",    0,       0,     64),
+    CHOPIN__INT (offload_queue,        "",    1024,    1,     1 << 20),
+    CHOPIN__INT (header_timeout_ms,    "ms",  10000,   -1,    INT_MAX),
+    CHOPIN__INT (body_stall_ms,        "ms",  30000,   -1,    INT_MAX),
+    CHOPIN__INT (min_body_rate,        "B/s", 1024,    -1,    INT_MAX),
+    CHOPIN__INT (handler_timeout_ms,   "ms",  -1,      -1,    INT_MAX),
+    CHOPIN__INT (write_stall_ms,       "ms",  30000,   -1,    INT_MAX),
+    CHOPIN__INT (min_send_rate,        "B/s", 1024,    -1,    INT_MAX),
+    CHOPIN__INT (idle_timeout_ms,      "ms",  60000,   -1,    INT_MAX),
+    CHOPIN__INT (linger_ms,            "ms",  2000,    -1,    INT_MAX),
+    CHOPIN__INT (drain_timeout_ms,     "ms",  30000,   -1,    INT_MAX),
+    CHOPIN__INT (loop_warn_ms,         "ms",  50,      -1,    INT_MAX),
+    CHOPIN__INT (max_faults,           "",    16,      1,     INT_MAX),
 };
+
+typedef struct chopin__option_variable { uint16_t offset; char name[26]; } chopin__option_variable;
+static const chopin__option_variable chopin__option_variables[] = {
+    { offsetof(chopin_options, workers), "CHOPIN_WORKERS" },           { offsetof(chopin_options, max_connections), "CHOPIN_SLAB_CAPACITY" },
+    { offsetof(chopin_options, read_buffer), "CHOPIN_READ_BUF_SIZE" }, { offsetof(chopin_options, epoll_timeout_ms), "CHOPIN_EPOLL_TIMEOUT_MS" },
+    { offsetof(chopin_options, write_buffer), "CHOPIN_WRITE_BUF_SIZE" },
+};
+
+/* The environment variable that stands in for an option; NULL: none does. */
+static const char *chopin__option_variable_of(const chopin__option *d) {
+    for (size_t i = 0; i < CHOPIN__COUNT(chopin__option_variables); i++) {
+        if (chopin__option_variables[i].offset == d->offset) return chopin__option_variables[i].name;
+    }
+    return NULL;
+}
 
 static int64_t chopin__option_get(const chopin_options *o, const chopin__option *d) {
     const char *at = (const char *)o + d->offset;
@@ -7285,12 +7325,12 @@ static void chopin__option_set(chopin_options *o, const chopin__option *d, int64
 
 /* A number in the environment stands in for an option that was left at 0. In CHOPIN_EPOLL_TIMEOUT_MS, 0 means never to wait. */
 static void chopin__option_env(chopin__server *s, const chopin__option *d) {
-    const char *text = d->env && !s->site.options.no_env ? getenv(d->env) : NULL;
+    const char *name = chopin__option_variable_of(d), *text = name && !s->site.options.no_env ? getenv(name) : NULL;
     int64_t     value;
     bool        spins = d->offset == offsetof(chopin_options, epoll_timeout_ms);
     if (!text || chopin__option_get(&s->site.options, d) != 0) return;
     if (!chopin__parse_i64(chopin__str_z(text), &value) || value < (spins ? 0 : chopin__max((size_t)d->low, 1) > 1 ? d->low : 1) || value > d->high) {
-        chopin__server_fail(s, CHOPIN_INVALID, "environment variable %s=\"%.60s\" is not a number from %lld to %lld", d->env, text,
+        chopin__server_fail(s, CHOPIN_INVALID, "environment variable %s=\"%.60s\" is not a number from %lld to %lld", name, text,
                             (long long)(spins ? 0 : d->low > 1 ? d->low : 1), (long long)d->high);
         return;
     }
@@ -7447,17 +7487,25 @@ static int chopin__server_freeze(chopin__server *s) {
 
 /* ---- precomputed replies ---- */
 
+/* Does If-None-Match, on any of its lines, name what we would send? (RFC 9110 13.1.2) */
+static bool chopin__fixed_is_fresh(const chopin_ctx *c, chopin_str etag) {
+    for (size_t i = 0; etag.ptr && i < c->head.count; i++) {
+        const chopin__field *f = &c->head.fields[i];
+        if (f->id != CHOPIN_H_IF_NONE_MATCH) continue;
+        chopin_str tags = chopin__ctx_str(c, f->value, f->value_len);
+        if (chopin__equal(tags, CHOPIN_STR("*")) || chopin__body_etag_listed(tags, etag)) return true;
+    }
+    return false;
+}
+
 static int chopin__fixed_handler(chopin_ctx *c) {
     const chopin__fixed *f = c->endpoint->fixed;
-    chopin_str none_match = c->head.slot[CHOPIN_H_IF_NONE_MATCH] ? chopin__ctx_str(c, c->head.fields[c->head.slot[CHOPIN_H_IF_NONE_MATCH] - 1].value,
-                                                                                   c->head.fields[c->head.slot[CHOPIN_H_IF_NONE_MATCH] - 1].value_len) : chopin__absent();
-    bool same = f->etag.ptr && none_match.ptr && (chopin__equal(none_match, CHOPIN_STR("*")) || chopin__body_list_has(none_match, f->etag));
     chopin_str rest = f->lines;
     while (rest.len) {
         chopin_str line = chopin__cut(&rest, '\n'), name = chopin__cut(&line, ':');
         chopin__lines_add(&c->reply, &c->arena, name, chopin__trim(chopin__str(line.ptr, line.len - 1)));
     }
-    if (same) return chopin__answer(c, 304, chopin__absent(), chopin__absent(), CHOPIN__BODY_NONE, NULL, NULL);
+    if (chopin__fixed_is_fresh(c, f->etag)) return chopin__answer(c, 304, chopin__absent(), chopin__absent(), CHOPIN__BODY_NONE, NULL, NULL);
     return chopin__answer(c, f->status, f->type, f->body, CHOPIN__BODY_STATIC, NULL, NULL);
 }
 
@@ -7477,7 +7525,7 @@ static bool chopin__fixed_lines(chopin__server *s, chopin__fixed *f, const chopi
     char  *lines = chopin__server_own(s, size);
     int    n = 0;
     if (!lines) return false;
-    if (!o->no_etag) {
+    if (!o->no_etag && f->status < 300) {                    // conditions are for what succeeds (RFC 9110 13.2.1)
         snprintf(room, sizeof room, "\"%016llx\"", (unsigned long long)chopin__hash(f->body.len, f->body.ptr, f->body.len));
         f->etag = chopin__server_copy(s, chopin__str_z(room));
         n += snprintf(lines + n, size - (size_t)n, "ETag: %s\r\n", room);
@@ -8068,7 +8116,8 @@ CHOPIN_API void chopin_limits(chopin_app *app) {
     for (size_t i = 0; i < CHOPIN__COUNT(chopin__options); i++) {
         const chopin__option *d = &chopin__options[i];
         int64_t value = chopin__option_get(o, d);
-        printf("%-22s %12lld %-4s %s\n", d->name, (long long)value, d->unit, d->env ? d->env : "");
+        const char *variable = chopin__option_variable_of(d);
+        printf("%-22s %12lld %-4s %s\n", d->name, (long long)value, d->unit, variable ? variable : "");
     }
 }
 
@@ -8825,7 +8874,7 @@ static int chopin__wait_timed(chopin_ctx *c, int rc, int at_deadline) {
 }
 
 #if defined(CHOPIN_NO_FIBERS)
-static int chopin__block(chopin_worker *w, int fd, int events, int64_t deadline_ms) {
+static int chopin__wait_blocking(chopin_worker *w, int fd, int events, int64_t deadline_ms) {
     struct pollfd p = { .fd = fd, .events = (short)((events & CHOPIN_READ ? POLLIN : 0) | (events & CHOPIN_WRITE ? POLLOUT : 0)) };
     int64_t left = deadline_ms < 0 ? -1 : deadline_ms - w->io.ops->now(&w->io);
     int n = poll(&p, fd < 0 ? 0 : 1, deadline_ms < 0 ? -1 : left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left);
@@ -8838,7 +8887,7 @@ static int chopin__block(chopin_worker *w, int fd, int events, int64_t deadline_
 CHOPIN_API int chopin_sleep(chopin_ctx *c, int64_t ms) {
     int64_t due = c->w->now + (ms > 0 ? ms : 0);
 #if defined(CHOPIN_NO_FIBERS)
-    return chopin__wait_timed(c, chopin__block(c->w, -1, 0, due), CHOPIN_OK);
+    return chopin__wait_timed(c, chopin__wait_blocking(c->w, -1, 0, due), CHOPIN_OK);
 #else
     chopin__wait wait = { .fiber = NULL };
     return chopin__park_failed(c, chopin__wait_timed(c, chopin__park(c->w, c, &wait, due), CHOPIN_OK));
@@ -8849,7 +8898,7 @@ CHOPIN_API int chopin_sleep(chopin_ctx *c, int64_t ms) {
 static int chopin__wait_descriptor(chopin_worker *w, chopin_ctx *c, int fd, int events, int64_t deadline_ms) {
     events &= CHOPIN_READ | CHOPIN_WRITE;
 #if defined(CHOPIN_NO_FIBERS)
-    return chopin__wait_timed(c, chopin__block(w, fd, events, deadline_ms), 0);
+    return chopin__wait_timed(c, chopin__wait_blocking(w, fd, events, deadline_ms), 0);
 #else
     chopin__waiter *waiter = chopin__slab_take(&w->slab);
     if (!waiter) return CHOPIN_FULL;
@@ -8870,13 +8919,18 @@ static int chopin__wait_descriptor(chopin_worker *w, chopin_ctx *c, int fd, int 
 }
 
 CHOPIN_API int chopin_wait_fd(chopin_ctx *c, int fd, int events, int64_t deadline_ms) {
-    return chopin__park_failed(c, chopin__wait_descriptor(c->w, c, fd, events, deadline_ms));
+    int rc = chopin__wait_descriptor(c->w, c, fd, events, deadline_ms);
+    return chopin__park_failed(c, rc == 0 ? CHOPIN_TIMEOUT : rc);
 }
 
 static int chopin__wait_turn(chopin_worker *w, chopin_ctx *c) {
-    chopin__wait wait = { .fiber = NULL };
-    int rc = chopin__park(w, c, &wait, w->now);              // the wheel's next tick; the turn's end, as a rule, comes first
-    return rc == CHOPIN_TIMEOUT ? CHOPIN_OK : rc;
+    chopin__wait wait = { .fiber = NULL }, **at = &w->turn;
+    while (*at) at = &(*at)->next_turn;
+    *at = &wait;
+    int rc = chopin__park(w, c, &wait, CHOPIN__NEVER);
+    for (at = &w->turn; *at && *at != &wait; ) at = &(*at)->next_turn;
+    if (*at) *at = wait.next_turn;                           // something else came before the turn's end
+    return rc;
 }
 
 static int chopin__wait_ticket(chopin_worker *w) {
@@ -8937,6 +8991,15 @@ CHOPIN_API int chopin_wait(void *worker, int fd, int events, int64_t deadline_ms
     return chopin__wait_descriptor(w, c, fd, events, deadline_ms);
 }
 
+#if !defined(CHOPIN_NO_FIBERS)
+/* A job in the queue uses the handler's stack: parking must not fail after that, so its fiber and buffers are made sure of before. */
+static bool chopin__offload_ready(chopin_worker *w, chopin_ctx *c) {
+    chopin__fiber *next = w->parked_count < w->site->options.max_parked ? chopin__fiber_take(&w->fibers) : NULL;
+    if (next) chopin__fiber_give(&w->fibers, next);
+    return next && chopin__ctx_pin(w, c->k, c);
+}
+#endif
+
 CHOPIN_API int chopin_offload(chopin_ctx *c, int (*fn)(void *arg), void *arg) {
 #if defined(CHOPIN_NO_FIBERS)
     (void)c;
@@ -8948,7 +9011,7 @@ CHOPIN_API int chopin_offload(chopin_ctx *c, int (*fn)(void *arg), void *arg) {
     job.done = (chopin__post){ .direct = chopin__offload_done, .arg = &job };
     wait.parked = false;
     if (c->gone) return CHOPIN_GONE;
-    if (w->parked_count >= w->site->options.max_parked || !chopin__offload_add(w->server, &job)) return chopin__park_failed(c, CHOPIN_FULL);
+    if (!chopin__offload_ready(w, c) || !chopin__offload_add(w->server, &job)) return chopin__park_failed(c, CHOPIN_FULL);
     if (w->io.ops == &chopin__script_ops) atomic_fetch_add(&((chopin__script *)w->io.state)->outside, 1);
     int rc = chopin__park(w, c, &wait, CHOPIN__NEVER);       // the message that ends it is read by the loop, hence after this
     if (w->io.ops == &chopin__script_ops) atomic_fetch_sub(&((chopin__script *)w->io.state)->outside, 1);
@@ -8972,7 +9035,7 @@ CHOPIN_API int chopin_post(chopin_handle handle, void (*fn)(chopin_ctx *c, void 
 }
 
 CHOPIN_API int chopin_park(chopin_ctx *c, int64_t deadline_ms) {
-    chopin__wait wait = { .fiber = NULL };
+    chopin__wait wait = { .wakeable = true };
     int rc = CHOPIN_OK;
 #if defined(CHOPIN_NO_FIBERS)
     for (; !c->woken && (deadline_ms < 0 || c->w->now < deadline_ms); c->w->now = c->w->io.ops->now(&c->w->io)) {
@@ -8995,7 +9058,7 @@ CHOPIN_API int chopin_park(chopin_ctx *c, int64_t deadline_ms) {
 
 CHOPIN_API void chopin_wake(chopin_ctx *c) {
     c->woken = true;
-    if (c->wait && !c->wait->stubborn) chopin__wake(c->w, c->wait, CHOPIN_OK);
+    if (c->wait && c->wait->wakeable) chopin__wake(c->w, c->wait, CHOPIN_OK);
 }
 
 CHOPIN_API int64_t chopin_now_ms(chopin_ctx *c) { return c->w->now; }

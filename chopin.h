@@ -5509,6 +5509,7 @@ typedef struct chopin__wait {           // lives on the stack of the parked fibe
     int            result;
     bool           parked;
     bool           wakeable;            // chopin_wake() ends it
+    bool           of_turn;             // linked by next_turn
     bool           stubborn;            // must not end before its event: another thread uses the stack
 } chopin__wait;
 
@@ -5549,7 +5550,7 @@ struct chopin_worker {
     char            fallen_why[200];
     chopin__wait   *parked;             // all that wait
     chopin__wait   *ready, *ready_last; // those that may go on, in order
-    chopin__wait   *turn;               // those that wait for the end of the turn, in order
+    chopin__wait   *turn, *turn_last;   // those that wait for the end of the turn, in order
     uint32_t        parked_count, connections;
     bool            turn_open;          // the clock of this turn has been read
     bool            draining, stop_seen, cancelled, ended;
@@ -6140,7 +6141,7 @@ static void chopin__conn_arm(chopin_worker *w, chopin__conn *k) {
 static void chopin__conn_reading_due(chopin_worker *w, chopin__conn *k) {
     if (CHOPIN__LIKELY(!k->buf && !k->ctx)) {
         k->in_head = false;
-        k->read_due = chopin__after(w->now, w->site->options.idle_timeout_ms);
+        k->read_due = CHOPIN__LIKELY(!k->port.out.bytes) ? chopin__after(w->now, w->site->options.idle_timeout_ms) : CHOPIN__NEVER;
     } else if (chopin__conn_paused(k) || k->port.out.bytes > w->site->options.high_water) {
         k->in_head = false;
         k->read_due = CHOPIN__NEVER;
@@ -6162,8 +6163,9 @@ static void chopin__conn_settle(chopin_worker *w, chopin__conn *k) {
             else if (!k->borrowed) chopin__conn_tidy_input(w, k);
         }
         chopin__conn_reading_due(w, k);
-    } else if (k->state == CHOPIN__CLOSING && !k->port.out.bytes) {
-        chopin__conn_end(w, k);
+    } else if (k->state == CHOPIN__CLOSING) {
+        k->read_due = CHOPIN__NEVER;                         // only the deadline of the output counts now
+        if (!k->port.out.bytes) chopin__conn_end(w, k);
     }
     if (CHOPIN__UNLIKELY(k->state == CHOPIN__DEAD)) {
         if (!k->handling) chopin__conn_reap(w, k);
@@ -7003,8 +7005,10 @@ static void chopin__worker_last(chopin_worker *w) {
     while (CHOPIN__UNLIKELY(w->turn != NULL)) {
         chopin__wait *wait = w->turn;
         w->turn = wait->next_turn;
+        wait->of_turn = false;
         chopin__wake(w, wait, CHOPIN_OK);
     }
+    w->turn_last = NULL;
 }
 
 static void chopin__worker_slow(chopin_worker *w) {
@@ -7116,6 +7120,7 @@ static void chopin__worker_report_depth(chopin_worker *w) {
 
 static void chopin__worker_done(chopin_worker *w) {
     if (w->io.state) {
+        chopin__worker_inbox(w);                             // their requests are over, but their arguments may need freeing
         chopin__worker_close_listeners(w, false);
         chopin__worker_each(w, chopin__worker_abort);
         if (w->io.buf) chopin__pool_give(&w->inputs, w->io.buf);
@@ -7198,7 +7203,9 @@ typedef struct chopin__server {
     int            failed;              // the first set-up failure ...
     char           why[400];            // ... and its text
     bool           mounted, frozen, serving, open;
-    _Atomic bool   signalled;
+    _Atomic bool   ending;              // workers are being taken apart
+    _Atomic int    wakers;              // who is waking them just now
+    void          *signal_stack;        // of the thread that embeds us
     struct sigaction old_term, old_int, old_pipe, old_faults[5];
     chopin_str     test_reply;          // of the last chopin_test_request()
     size_t         test_cap;
@@ -7737,12 +7744,12 @@ static void chopin__addresses_close(chopin__server *s) {
 
 /* ---- signals ---- */
 
+/* Any thread, signal handlers: no lock. chopin__server_end() waits until nobody is in here. */
 static void chopin__server_wake_all(chopin__server *s) {
-    int count = atomic_load(&s->worker_count);
-    for (int i = 0; i < count; i++) {
-        chopin_worker *w = s->workers[i];
-        if (w->io.state) w->io.ops->wake(&w->io);
-    }
+    atomic_fetch_add(&s->wakers, 1);
+    int count = atomic_load(&s->ending) ? 0 : atomic_load(&s->worker_count);
+    for (int i = 0; i < count; i++) s->workers[i]->io.ops->wake(&s->workers[i]->io);
+    atomic_fetch_sub(&s->wakers, 1);
 }
 
 /* The second signal meets the default action: it ends the process at once. */
@@ -7941,6 +7948,7 @@ static int chopin__server_prepare(chopin__server *s, int workers) {
     if (!s->addresses) return chopin__server_fail(s, CHOPIN_INVALID, "no address to listen on: give one to chopin_serve() or chopin_listen()");
     if (chopin__server_freeze(s) != CHOPIN_OK) return s->failed;
     chopin__raise_descriptors();
+    atomic_store(&s->ending, false);
     s->worker_room = workers + 64;                           // that many may be replaced
     s->workers = chopin__server_own(s, (size_t)s->worker_room * sizeof *s->workers);
     s->threads = chopin__server_own(s, (size_t)s->worker_room * sizeof *s->threads);
@@ -8050,11 +8058,15 @@ static void chopin__offload_end(chopin__server *s) {
 }
 
 static void chopin__server_end(chopin__server *s) {
+    atomic_store(&s->ending, true);                          // from here on nobody wakes a worker ...
+    while (atomic_load(&s->wakers)) sched_yield();           // ... and whoever did is done
     chopin__offload_end(s);
     for (int i = 0; i < atomic_load(&s->worker_count); i++) {
         if (s->workers[i]->site) chopin__worker_done(s->workers[i]);
     }
     chopin__addresses_close(s);
+    chopin__signal_stack_free(s->signal_stack);
+    s->signal_stack = NULL;
     s->serving = s->open = false;
 }
 
@@ -8198,6 +8210,7 @@ CHOPIN_API int chopin_open(chopin_app *app) {
         const chopin_options *o = &s->site.options;
         w->stepping = true;
         chopin__signals_take(s);
+        if (o->contain_faults) s->signal_stack = chopin__signal_stack();
         rc = o->on_worker_start ? o->on_worker_start(w, o->user) : 0;
         if (rc >= 0) return CHOPIN_OK;
         chopin__server_fail(s, rc, "on_worker_start returned %d (%s)", rc, chopin_status_text(rc));
@@ -8923,13 +8936,22 @@ CHOPIN_API int chopin_wait_fd(chopin_ctx *c, int fd, int events, int64_t deadlin
     return chopin__park_failed(c, rc == 0 ? CHOPIN_TIMEOUT : rc);
 }
 
+/* Something else ended the wait before the turn was over. */
+static void chopin__wait_unturn(chopin_worker *w, chopin__wait *wait) {
+    chopin__wait *before = NULL, *at = w->turn;
+    while (at != wait) { before = at; at = at->next_turn; }
+    if (before) before->next_turn = wait->next_turn;
+    else        w->turn = wait->next_turn;
+    if (w->turn_last == wait) w->turn_last = before;
+}
+
 static int chopin__wait_turn(chopin_worker *w, chopin_ctx *c) {
-    chopin__wait wait = { .fiber = NULL }, **at = &w->turn;
-    while (*at) at = &(*at)->next_turn;
-    *at = &wait;
+    chopin__wait wait = { .of_turn = true };
+    if (w->turn_last) w->turn_last->next_turn = &wait;
+    else              w->turn = &wait;
+    w->turn_last = &wait;
     int rc = chopin__park(w, c, &wait, CHOPIN__NEVER);
-    for (at = &w->turn; *at && *at != &wait; ) at = &(*at)->next_turn;
-    if (*at) *at = wait.next_turn;                           // something else came before the turn's end
+    if (wait.of_turn) chopin__wait_unturn(w, &wait);
     return rc;
 }
 

@@ -688,8 +688,10 @@ CHOPIN_API chopin_counters chopin_counters_of(chopin_app *app);
 #include <unistd.h>
 #if defined(__linux__)
 #include <link.h>
+#include <linux/sockios.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #endif
 #if defined(__has_include)
@@ -4873,6 +4875,7 @@ typedef struct chopin__io_ops {
     void    (*stop)  (chopin__io *io, chopin__port *port, int what);       // disarms; what has arrived is kept for the next start
     void    (*detach)(chopin__io *io, chopin__port *port, bool close_it);
     void    (*finish)(chopin__io *io, chopin__port *port);                 // no more output will follow: shutdown(SHUT_WR)
+    size_t  (*unsent)(chopin__io *io, chopin__port *port);                 // bytes sent that the other side has not acknowledged yet
     bool    (*wait)  (chopin__io *io, int64_t until_ms, chopin__event *event);
     void    (*wake)  (chopin__io *io);                                     // ends a sleep; any thread, signal handlers
     int64_t (*now)   (chopin__io *io);                                     // monotonic milliseconds; virtual under script
@@ -5048,6 +5051,12 @@ static void chopin__epoll_finish(chopin__io *io, chopin__port *port) {
     shutdown(port->fd, SHUT_WR);
 }
 
+static size_t chopin__epoll_unsent(chopin__io *io, chopin__port *port) {
+    int bytes = 0;
+    (void)io;
+    return ioctl(port->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (size_t)bytes : 0;
+}
+
 static bool chopin__epoll_accept(chopin__io *io, chopin__event *event) {
     chopin__epoll *e = io->state;
     chopin__port  *port = e->accepting;
@@ -5174,7 +5183,7 @@ static int     chopin__epoll_fd(chopin__io *io) { return ((chopin__epoll *)io->s
 
 static const chopin__io_ops chopin__epoll_ops = {
     "epoll", chopin__epoll_open, chopin__epoll_attach, chopin__epoll_start, chopin__epoll_stop, chopin__epoll_detach, chopin__epoll_finish,
-    chopin__epoll_wait, chopin__epoll_wake, chopin__epoll_now, chopin__epoll_fd, chopin__epoll_close,
+    chopin__epoll_unsent, chopin__epoll_wait, chopin__epoll_wake, chopin__epoll_now, chopin__epoll_fd, chopin__epoll_close,
 };
 #endif /* __linux__ */
 
@@ -5299,6 +5308,8 @@ static void chopin__script_finish(chopin__io *io, chopin__port *port) {
     ((chopin__script *)io->state)->clients[port->fd].finished = true;
 }
 
+static size_t chopin__script_unsent(chopin__io *io, chopin__port *port) { (void)io; (void)port; return 0; }
+
 /* The next bytes of a client, its end, or nothing. */
 static bool chopin__script_give(chopin__io *io, chopin__script_client *c, chopin__port *port, chopin__event *event) {
     chopin__script *s = io->state;
@@ -5413,7 +5424,7 @@ static int     chopin__script_fd(chopin__io *io) { (void)io; return -1; }
 
 static const chopin__io_ops chopin__script_ops = {
     "script", chopin__script_open, chopin__script_attach, chopin__script_start, chopin__script_stop, chopin__script_detach, chopin__script_finish,
-    chopin__script_wait, chopin__script_wake, chopin__script_now, chopin__script_fd, chopin__script_close,
+    chopin__script_unsent, chopin__script_wait, chopin__script_wake, chopin__script_now, chopin__script_fd, chopin__script_close,
 };
 
 /* ==========================================================================================================
@@ -5485,7 +5496,8 @@ typedef struct chopin__conn {           // at most 256 bytes: what an idle conne
     char          *buf;                 // input not yet used up: buf[pos .. len)
     uint32_t       pos, len;
     int64_t        write_since;         // output is stuck since then ...
-    uint64_t       write_bytes;         // ... and so much has moved meanwhile
+    uint64_t       write_bytes;         // ... so much went to the kernel meanwhile, or was there already ...
+    uint64_t       write_taken;         // ... and so much of it the client had taken when we last looked
     uint32_t       requests;
     _Atomic uint32_t serial;            // moves on with each request: handles compare it (chopin_post)
     uint8_t        state;               // chopin__conn_state
@@ -5552,6 +5564,7 @@ struct chopin_worker {
     chopin__wait   *ready, *ready_last; // those that may go on, in order
     chopin__wait   *turn, *turn_last;   // those that wait for the end of the turn, in order
     uint32_t        parked_count, connections;
+    bool            stirred;            // when stepping or draining: a handler went on, so this turn must not sleep
     bool            turn_open;          // the clock of this turn has been read
     bool            draining, stop_seen, cancelled, ended;
     int64_t         step_until;         // when stepping: how long a turn may sleep; 0: not at all
@@ -5748,6 +5761,22 @@ static void chopin__conn_lost(chopin_worker *w, chopin__conn *k) {
     if (c->wait && !c->wait->stubborn) chopin__wake(w, c->wait, CHOPIN_GONE);
 }
 
+/* `bytes` have moved since output got stuck: until when that is enough. */
+static void chopin__conn_write_due(chopin_worker *w, chopin__conn *k, uint64_t bytes) {
+    int64_t stall = chopin__after(w->now, w->site->options.write_stall_ms);
+    int64_t rate = chopin__rate_due(k->write_since, bytes, w->site->options.min_send_rate);
+    k->write_due = stall < rate ? stall : rate;
+}
+
+/* The deadline of output has passed as far as we can see; but megabytes may be on their way from the kernel's buffer to a slow client, and count. */
+static bool chopin__conn_write_moves(chopin_worker *w, chopin__conn *k) {
+    uint64_t taken = k->write_bytes - chopin__min((size_t)k->write_bytes, w->io.ops->unsent(&w->io, &k->port));
+    if (taken <= k->write_taken) return false;
+    k->write_taken = taken;
+    chopin__conn_write_due(w, k, taken);
+    return k->write_due > w->now;
+}
+
 /* Sends what is queued, as much as the socket takes. While the rest waits, its deadline runs. */
 static inline void chopin__conn_flush(chopin_worker *w, chopin__conn *k) {
     chopin__queue *q = &k->port.out;
@@ -5757,10 +5786,12 @@ static inline void chopin__conn_flush(chopin_worker *w, chopin__conn *k) {
         chopin__queue_sent(q, &w->pieces, (size_t)k->port.result);
     }
     if (CHOPIN__LIKELY(!q->bytes)) { k->write_due = CHOPIN__NEVER; k->write_since = 0; return; }
-    if (!k->write_since) { k->write_since = w->now; k->write_bytes = 0; }
-    int64_t stall = chopin__after(w->now, w->site->options.write_stall_ms);
-    int64_t rate = chopin__rate_due(k->write_since, k->write_bytes, w->site->options.min_send_rate);
-    k->write_due = stall < rate ? stall : rate;
+    if (!k->write_since) {
+        k->write_since = w->now;
+        k->write_bytes = w->io.ops->unsent(&w->io, &k->port);
+        k->write_taken = 0;
+    }
+    chopin__conn_write_due(w, k, k->write_bytes);
 }
 
 /* ---- the reply on its way out ---- */
@@ -5987,7 +6018,7 @@ static bool chopin__body_room(chopin_ctx *c, size_t more) {
     size_t need = b->len + more;
     if (b->own && need <= b->cap) return true;
     size_t cap = chopin__max(need, b->own ? b->cap * 2 : need);
-    if (b->mode == CHOPIN__LENGTH) cap = chopin__min(cap, b->len + more + b->left);
+    if (b->mode == CHOPIN__LENGTH && b->left < SIZE_MAX - need) cap = chopin__min(cap, need + (size_t)b->left);
     char *own = chopin__realloc(&c->w->site->heap, b->own, b->cap, cap);
     if (!own) return false;
     if (!b->own && b->len) memcpy(own, b->ptr, b->len);
@@ -6648,7 +6679,7 @@ static void chopin__conn_late(chopin_worker *w, chopin__conn *k) {
 }
 
 static void chopin__conn_timer(chopin_worker *w, chopin__conn *k) {
-    if (k->write_due <= w->now) {
+    if (k->write_due <= w->now && !chopin__conn_write_moves(w, k)) {
         chopin__count(&w->counts.timeouts);
         k->abort = true;
         chopin__conn_lost(w, k);
@@ -7026,13 +7057,13 @@ static void chopin__worker_turn_over(chopin_worker *w) {
     chopin__worker_timers(w);
     chopin__worker_last(w);
     chopin__worker_lifecycle(w);
-    w->turn_open = false;
+    w->turn_open = w->stirred = false;
 }
 
 /* When the next turn must begin at the latest. */
 static int64_t chopin__worker_until(const chopin_worker *w) {
     bool unseen = atomic_load(&w->site->stopping) && !w->stop_seen;  // stopped before it could be woken
-    if (unseen || w->ready || w->turn || w->ended || (w->stepping && w->step_until == 0)) return 0;
+    if (unseen || w->stirred || w->ready || w->turn || w->ended || (w->stepping && w->step_until == 0)) return 0;
     int64_t until = chopin__wheel_next(&w->wheel);
     if (w->draining && w->drain_due < until) until = w->drain_due;
     if (w->stepping && w->step_until < until) until = w->step_until;
@@ -7046,6 +7077,7 @@ static void chopin__worker_resume(chopin_worker *w) {
     chopin__wait *wait = w->ready;
     w->ready = wait->next;
     if (!w->ready) w->ready_last = NULL;
+    w->stirred = w->stepping || w->draining;                 // its end may be the last one that the drain waits for
     chopin__fiber_give(&w->fibers, w->fibers.current);
     chopin__fiber_switch(&w->fibers, wait->fiber);
 }

@@ -1,6 +1,6 @@
 /* test_router.c - the >>router room: what matches, what wins, what conflicts, and what it costs at worst. */
-static unsigned long steps;             // bytes looked at by lookups, see CHOPIN__ROUTER_STEP
-#define CHOPIN__ROUTER_STEP(bytes) (steps += (unsigned long)(bytes) + 1)
+static unsigned long visited;             // bytes looked at by lookups, see CHOPIN__ROUTER_STEP
+#define CHOPIN__ROUTER_STEP(bytes) (visited += (unsigned long)(bytes) + 1)
 #define CHOPIN_IMPLEMENTATION
 #ifndef CHOPIN_HEADER
 #define CHOPIN_HEADER "../chopin.h"
@@ -451,7 +451,7 @@ static void slash_policy_is_one_policy(void) {
 
 /* ---- what it costs ---- */
 
-static size_t cost(const char *path) { steps = 0; get(path); return steps; }
+static size_t cost(const char *path) { visited = 0; get(path); return visited; }
 
 /* A path of about `size` bytes that repeats `piece`. */
 static const char *repeat(const char *piece, size_t size) {

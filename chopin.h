@@ -1262,7 +1262,7 @@ static bool chopin__fiber_overflowed(const chopin__fibers *p, const chopin__fibe
     return false;
 }
 
-static size_t chopin__fiber_depth(const chopin__fiber *f) {
+static inline size_t chopin__fiber_depth(const chopin__fiber *f) {
     (void)f;
     return 0;
 }
@@ -6157,7 +6157,8 @@ static void chopin__conn_arm(chopin_worker *w, chopin__conn *k) {
     if (CHOPIN__UNLIKELY(wants && (k->buf || k->state != CHOPIN__READING))) {
         if (chopin__conn_reads_direct(k)) {
             k->port.buf = k->ctx->body.own + k->ctx->body.len;
-            k->port.room = (uint32_t)chopin__min(chopin__min(k->ctx->body.cap - k->ctx->body.len, k->ctx->body.left), INT32_MAX);
+            uint64_t left = k->ctx->body.left;
+            k->port.room = (uint32_t)chopin__min(k->ctx->body.cap - k->ctx->body.len, left < INT32_MAX ? (size_t)left : INT32_MAX);
         } else if (k->buf) {
             k->port.buf = k->buf + k->len;
             k->port.room = (uint32_t)w->inputs.block_size - k->len;
@@ -7352,8 +7353,8 @@ static const char *chopin__option_variable_of(const chopin__option *d) {
 static int64_t chopin__option_get(const chopin_options *o, const chopin__option *d) {
     const char *at = (const char *)o + d->offset;
     if (d->is_int) return *(const int *)(const void *)at;
-    size_t value = *(const size_t *)(const void *)at;
-    return value > INT64_MAX ? INT64_MAX : (int64_t)value;   // CHOPIN_NO_LIMIT
+    int64_t value = (int64_t)*(const size_t *)(const void *)at;
+    return value < 0 ? INT64_MAX : value;                    // CHOPIN_NO_LIMIT
 }
 
 static void chopin__option_set(chopin_options *o, const chopin__option *d, int64_t value) {
@@ -8028,6 +8029,7 @@ static void chopin__server_run(chopin__server *s) {
 
 /* ---- the offload pool ---- */
 
+#if !defined(CHOPIN_NO_FIBERS)                               // without them chopin_offload() is a call
 static void chopin__offload_done(chopin_worker *w, void *arg) {
     chopin__job *job = arg;
     chopin__wake(w, job->wait, CHOPIN_OK);
@@ -8077,6 +8079,7 @@ static bool chopin__offload_add(chopin__server *s, chopin__job *job) {
     pthread_mutex_unlock(&o->lock);
     return ok;
 }
+#endif
 
 static void chopin__offload_end(chopin__server *s) {
     chopin__offload *o = &s->offload;
@@ -8133,6 +8136,7 @@ CHOPIN_API void chopin_free(chopin_app *app) {
     chopin__server *s = chopin__server_of(app);
     chopin__heap   *heap = &s->site.heap;
     if (s->open) chopin_close(app);
+    chopin__offload_end(s);                                  // chopin_test_request() may have started it
     for (int i = 0; i < atomic_load(&s->worker_count); i++) free(s->workers[i]);
     chopin__router_done(&s->site.router);
     chopin__guard_networks_done(&s->site.trusted, heap);
@@ -8919,11 +8923,18 @@ static int chopin__wait_timed(chopin_ctx *c, int rc, int at_deadline) {
 }
 
 #if defined(CHOPIN_NO_FIBERS)
+/* The worker was blocked since then; the clock of >>script, which stands still meanwhile, is told. */
+static void chopin__wait_blocked(chopin_worker *w, int64_t since_ms) {
+    if (w->io.ops == &chopin__script_ops) ((chopin__script *)w->io.state)->now += chopin__clock_ms() - since_ms;
+    w->now = w->io.ops->now(&w->io);
+}
+
 static int chopin__wait_blocking(chopin_worker *w, int fd, int events, int64_t deadline_ms) {
+    int64_t since = chopin__clock_ms();
     struct pollfd p = { .fd = fd, .events = (short)((events & CHOPIN_READ ? POLLIN : 0) | (events & CHOPIN_WRITE ? POLLOUT : 0)) };
     int64_t left = deadline_ms < 0 ? -1 : deadline_ms - w->io.ops->now(&w->io);
     int n = poll(&p, fd < 0 ? 0 : 1, deadline_ms < 0 ? -1 : left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left);
-    w->now = w->io.ops->now(&w->io);
+    chopin__wait_blocked(w, since);
     if (n <= 0) return n < 0 && errno != EINTR ? CHOPIN_SYSTEM : CHOPIN_TIMEOUT;
     return ((p.revents & ~POLLOUT ? CHOPIN_READ : 0) | (p.revents & ~POLLIN ? CHOPIN_WRITE : 0)) & events;
 }
@@ -8968,6 +8979,7 @@ CHOPIN_API int chopin_wait_fd(chopin_ctx *c, int fd, int events, int64_t deadlin
     return chopin__park_failed(c, rc == 0 ? CHOPIN_TIMEOUT : rc);
 }
 
+#if !defined(CHOPIN_NO_FIBERS)
 /* Something else ended the wait before the turn was over. */
 static void chopin__wait_unturn(chopin_worker *w, chopin__wait *wait) {
     chopin__wait *before = NULL, *at = w->turn;
@@ -8986,6 +8998,7 @@ static int chopin__wait_turn(chopin_worker *w, chopin_ctx *c) {
     if (wait.of_turn) chopin__wait_unturn(w, &wait);
     return rc;
 }
+#endif
 
 static int chopin__wait_ticket(chopin_worker *w) {
     chopin__ticket *t = chopin__slab_take(&w->slab);
@@ -9000,6 +9013,7 @@ static chopin__ticket *chopin__ticket_at(chopin_worker *w, int ticket) {
     return (atomic_load_explicit(&t->entry.generation, memory_order_relaxed) & 0x7f) == (uint32_t)ticket >> 24 ? t : NULL;
 }
 
+#if !defined(CHOPIN_NO_FIBERS)
 static int chopin__wait_park(chopin_worker *w, chopin_ctx *c, int ticket, int64_t deadline_ms) {
     chopin__ticket *t = chopin__ticket_at(w, ticket);
     chopin__wait wait = { .fiber = NULL };
@@ -9012,6 +9026,7 @@ static int chopin__wait_park(chopin_worker *w, chopin_ctx *c, int ticket, int64_
     chopin__slab_give(&w->slab, t);
     return rc == CHOPIN_OK ? 1 : chopin__wait_timed(c, rc, 0);
 }
+#endif
 
 static int chopin__wait_wake(chopin_worker *w, int ticket) {
     chopin__ticket *t = chopin__ticket_at(w, ticket);
@@ -9092,9 +9107,11 @@ CHOPIN_API int chopin_park(chopin_ctx *c, int64_t deadline_ms) {
     chopin__wait wait = { .wakeable = true };
     int rc = CHOPIN_OK;
 #if defined(CHOPIN_NO_FIBERS)
-    for (; !c->woken && (deadline_ms < 0 || c->w->now < deadline_ms); c->w->now = c->w->io.ops->now(&c->w->io)) {
+    while (!c->woken && (deadline_ms < 0 || c->w->now < deadline_ms)) {
+        int64_t since = chopin__clock_ms();
         chopin__worker_inbox(c->w);                          // nobody else reads it meanwhile
         if (!c->woken) poll(NULL, 0, 1);
+        chopin__wait_blocked(c->w, since);
     }
     rc = c->woken ? CHOPIN_OK : CHOPIN_TIMEOUT;
     (void)wait;

@@ -1,0 +1,52 @@
+# For users `cc` is the build system; this file is for those who work on Chopin itself.
+# CC, CFLAGS, PREFIX and DESTDIR are honoured:  make CC=clang CFLAGS='-O3 -march=native'
+
+CC      ?= cc
+CFLAGS  ?= -O2 -g
+PREFIX  ?= /usr/local
+HEADERS := chopin.h $(wildcard chopin_pg.h chopin_auth.h)
+PROGRAMS := $(patsubst examples/%.c,build/%,$(wildcard examples/*.c))
+export CC CFLAGS
+
+all: $(PROGRAMS)        ## the examples, into build/ (this is what plain `make` does)
+
+build/%: examples/%.c $(HEADERS)
+	@mkdir -p build
+	$(CC) $(CFLAGS) -pthread $< -o $@ $(LDFLAGS) -lm
+
+run: build/hello        ## serve examples/hello.c on 127.0.0.1:8080 (ctrl-C ends it)
+	@echo "try: curl http://127.0.0.1:8080/hello/world"
+	@build/hello
+
+test:                   ## all tests; installs what they lack; under 5 minutes
+	@tests/run.sh
+
+check:                  ## the same under ASan, UBSan, TSan, valgrind, two compilers, and fuzzers; under 25 minutes
+	@tests/check.sh
+
+fuzz:                   ## each fuzzer for FUZZ_SECONDS (60)
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} tests/check.sh fuzz
+
+soak:                   ## SOAK_MINUTES (60) of load, with memory watched, and of fuzzing
+	@tests/soak.sh
+
+bench:                  ## against a floor and other servers, on this machine; about twenty minutes
+	@bench/run.py
+
+size:                   ## text, memory at start, memory of an idle connection
+	@bench/size.sh
+
+install: $(HEADERS)     ## the headers, into $(DESTDIR)$(PREFIX)/include
+	install -d $(DESTDIR)$(PREFIX)/include
+	install -m 644 $(HEADERS) $(DESTDIR)$(PREFIX)/include
+
+uninstall:              ## takes them away again
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/include/,$(HEADERS))
+
+clean:                  ## removes build/
+	rm -rf build
+
+help:                   ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: all run test check fuzz soak bench size install uninstall clean help

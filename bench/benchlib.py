@@ -1,0 +1,577 @@
+"""What run.py, instructions.py and syscalls.py share: shapes, servers, building, starting, checking.
+
+Standard library only, Python 3.9 or newer, Linux.
+"""
+import contextlib
+import ctypes
+import functools
+import os
+import platform
+import re
+import resource
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parent
+ROOT = BENCH.parent
+CC = shlex.split(os.environ.get("CC", "cc"))
+CFLAGS = shlex.split(os.environ.get("CFLAGS", "-O2"))
+HELLO = b"Hello, World!"
+BODIES = {"/plaintext": HELLO, "/json": b'{"message":"Hello, World!"}'}
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+class Unavailable(Exception):
+    """A server or a tool that cannot be used here; the text says what to do about it."""
+
+
+# ---- shapes: what is asked, and how ---------------------------------------------------------------------------
+
+BROWSER_HEADERS = (
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+    "Accept-Language: en-US,en;q=0.7,de;q=0.3",
+    "Accept-Encoding: gzip, deflate, br",
+    "Referer: http://127.0.0.1/a/page/with/a/name/of/ordinary/length.html?from=search",
+    "Sec-Fetch-Dest: document",
+    "Sec-Fetch-Mode: navigate",
+    "Sec-Fetch-Site: same-origin",
+    "Cookie: " + "; ".join(f"cookie{i:02d}={i * 2654435761 % 2**64:032x}" for i in range(36)),
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    name: str
+    title: str
+    path: str = "/plaintext"
+    connections: int = 64
+    depth: int = 1
+    close: bool = False
+    headers: tuple = ()
+    body: int = 0
+    floor: tuple = ()          # what floor_epoll and floor_uring need to answer it
+
+    def request(self, port):
+        lines = [f"{'POST' if self.body else 'GET'} {self.path} HTTP/1.1", f"Host: 127.0.0.1:{port}", *self.headers]
+        if self.close:
+            lines.append("Connection: close")
+        if self.body:
+            lines += ["Content-Type: application/octet-stream", f"Content-Length: {self.body}"]
+        return "\r\n".join(lines + ["", ""]).encode() + self.payload()
+
+    def payload(self):
+        return bytes(ord("a") + i % 26 for i in range(self.body))
+
+    def expected(self):
+        return self.payload() if self.body else BODIES[self.path]
+
+
+SHAPES = {s.name: s for s in (
+    Shape("plain1", "plaintext, 1 connection", connections=1),
+    Shape("plain16", "plaintext, 16 connections", connections=16),
+    Shape("plain64", "plaintext, 64 connections"),
+    Shape("plain512", "plaintext, 512 connections", connections=512),
+    Shape("json64", "JSON, 64 connections", path="/json", floor=("-j",)),
+    Shape("pipelined16", "plaintext, 16 requests a write, 64 connections", depth=16),
+    Shape("close", "a connection per request, 64 at a time", close=True, floor=("-c",)),
+    Shape("headers2k", "plaintext with 2 KiB of request headers, 64 connections", headers=BROWSER_HEADERS),
+    Shape("echo64k", "POST 64 KiB, echoed, 16 connections", path="/echo", connections=16, body=65536, floor=("-e",)),
+)}
+DEFAULT_SHAPES = [name for name in SHAPES if name != "echo64k"]
+
+
+# ---- machine and packages -------------------------------------------------------------------------------------
+
+def output_of(command, **more):
+    """What a command prints, both streams; empty when it cannot run."""
+    try:
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more).stdout
+    except OSError:
+        return ""
+
+
+def cpu_model():
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return found.group(1) if found else platform.machine()
+
+
+@functools.lru_cache(maxsize=None)
+def commit():
+    head = output_of(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]).strip()
+    if not re.fullmatch(r"[0-9a-f]{7,}", head):
+        return "none"
+    changed = output_of(["git", "-C", str(ROOT), "status", "--porcelain", "-uno"]).strip()
+    return head + (" and uncommitted changes" if changed else "")
+
+
+def facts():
+    """What a reader has to know to repeat a figure."""
+    return [
+        ("CPU", f"{cpu_model()}, {os.cpu_count()} online"),
+        ("kernel", f"{platform.system()} {platform.release()}"),
+        ("compiler", f"{output_of(CC + ['--version']).splitlines()[0]}, flags {' '.join(CFLAGS)}"),
+        ("commit", commit()),
+        ("date", time.strftime("%Y-%m-%d %H:%M:%S %Z")),
+    ]
+
+
+@contextlib.contextmanager
+def services_stay_off():
+    """Debian starts a web server as soon as it is installed, unless this file says no."""
+    policy = Path("/usr/sbin/policy-rc.d")
+    ours = not policy.exists()
+    if ours:
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
+    try:
+        yield
+    finally:
+        if ours:
+            policy.unlink()
+
+
+def install(package):
+    say(f"installing {package}")
+    env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    apt = ["apt-get", "-qq", "-o", "Dpkg::Use-Pty=0"]
+    with services_stay_off():
+        subprocess.run(apt + ["update"], env=env, stdout=subprocess.DEVNULL)
+        subprocess.run(apt + ["install", "-y", "--no-install-recommends", package], env=env, stdout=subprocess.DEVNULL)
+
+
+def find_tool(tool):
+    return shutil.which(tool) or shutil.which(tool, path="/usr/sbin:/sbin")
+
+
+def need(tool, package=None, may_install=True):
+    """Path of a tool; installs its Debian package when root, else says what to install."""
+    package = package or tool
+    if not find_tool(tool) and may_install and os.geteuid() == 0 and shutil.which("apt-get"):
+        install(package)
+    path = find_tool(tool)
+    if not path:
+        raise Unavailable(f"{tool} is missing: apt-get install {package}")
+    return path
+
+
+# ---- building -------------------------------------------------------------------------------------------------
+
+class Build:
+    """A temporary folder with everything that gets compiled or configured, for a with block."""
+
+    def __init__(self, may_install=True):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))    # so that with blocks stop their servers
+        self.dir = Path(tempfile.mkdtemp(prefix="chopin-bench-"))
+        self.dir.chmod(0o755)          # nginx as root drops its worker's rights
+        self.may_install = may_install
+
+    def __enter__(self):
+        try:
+            self.need(CC[0], "gcc")
+        except Unavailable as why:
+            self.__exit__(Unavailable, why, None)
+        return self
+
+    def __exit__(self, kind, why, _):
+        shutil.rmtree(self.dir, ignore_errors=True)
+        if kind is Unavailable:
+            raise SystemExit(f"bench: {why}") from None
+
+    def need(self, tool, package=None):
+        return need(tool, package, self.may_install)
+
+    def compile(self, source, *flags):
+        target = self.dir / source.stem
+        if target.exists():
+            return str(target)
+        if not source.exists():
+            raise Unavailable(f"{source.relative_to(ROOT)} does not exist")
+        command = [*CC, *CFLAGS, str(source), "-o", str(target), *flags]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode:
+            raise Unavailable(f"{source.relative_to(ROOT)} does not build:\n{done.stdout[-2000:]}")
+        return str(target)
+
+    def tool(self, name, *flags):
+        return self.compile(BENCH / f"{name}.c", *flags)
+
+    def write(self, name, text):
+        path = self.dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return str(path)
+
+
+# ---- servers --------------------------------------------------------------------------------------------------
+
+@dataclass
+class Server:
+    name: str
+    version: str
+    command: object                      # function(shape, port): the command line as a list
+    kind: str = "ours"                   # ours, floor or peer
+    echoes: bool = False                 # answers POST /echo
+    greets: bool = True                  # answers GET /plaintext and GET /json
+
+    def fits(self, shape):
+        return self.echoes if shape.body else self.greets
+
+
+def tfb(build):
+    binary = build.compile(ROOT / "examples" / "tfb.c", "-pthread")
+    return Server("tfb", commit(), lambda shape, port: [binary, "--listen", f"127.0.0.1:{port}", "--workers", "1"])
+
+
+def kitchen_sink(build):
+    binary = build.compile(ROOT / "examples" / "kitchen_sink.c", "-pthread")
+    command = lambda shape, port: [binary, "--listen", f"127.0.0.1:{port}", "--workers", "1"]
+    return Server("kitchen_sink", commit(), command, echoes=True, greets=False)
+
+
+def floor_epoll(build):
+    binary = build.tool("floor_epoll")
+    command = lambda shape, port: [binary, "-p", str(port), *shape.floor]
+    return Server("floor_epoll", "bench/floor_epoll.c", command, "floor", echoes=True)
+
+
+def floor_epoll_defer(build):
+    """The floor of servers that set TCP_DEFER_ACCEPT: a request is there when accept returns, so read it at once."""
+    binary = build.tool("floor_epoll")
+    command = lambda shape, port: [binary, "-p", str(port), "-d", "-x", *shape.floor]
+    return Server("floor_epoll_defer", "bench/floor_epoll.c", command, "floor")
+
+
+def floor_uring(build):
+    binary = build.tool("floor_uring")
+    command = lambda shape, port: [binary, "-p", str(port), *shape.floor]
+    return Server("floor_uring", "bench/floor_uring.c", command, "floor")
+
+
+NGINX = """
+{user}
+daemon off;
+worker_processes 1;
+pid {dir}/nginx-{port}.pid;
+error_log /dev/null;
+events {{ worker_connections 16384; }}
+http {{
+    access_log off;
+    keepalive_requests 1000000000;
+    keepalive_timeout 3600s;
+    client_header_buffer_size 4k;
+    client_body_temp_path {dir}/nginx-body;
+    proxy_temp_path {dir}/nginx-proxy;
+    fastcgi_temp_path {dir}/nginx-fastcgi;
+    uwsgi_temp_path {dir}/nginx-uwsgi;
+    scgi_temp_path {dir}/nginx-scgi;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location = /plaintext {{ default_type text/plain; return 200 "Hello, World!"; }}
+        location = /json {{ default_type application/json; return 200 '{{"message":"Hello, World!"}}'; }}
+    }}
+}}
+"""
+
+H2O = """
+{user}
+num-threads: 1
+max-connections: 16384
+error-log: /dev/null
+file.etag: OFF
+listen: {{ host: 127.0.0.1, port: {port} }}
+hosts:
+  default:
+    paths:
+      /plaintext: {{ file.file: "{dir}/www/plaintext", file.mime.setdefaulttype: text/plain }}
+      /json: {{ file.file: "{dir}/www/json", file.mime.setdefaulttype: application/json }}
+"""
+
+# lighttpd cannot count further than 65535 requests a connection; the generators then connect again.
+LIGHTTPD = """
+server.bind = "127.0.0.1"
+server.port = {port}
+server.document-root = "{dir}/www"
+server.errorlog = "/dev/null"
+server.max-fds = 20000
+server.max-connections = 16384
+server.listen-backlog = 4096
+server.max-keep-alive-requests = 65535
+server.max-keep-alive-idle = 3600
+static-file.etags = "disable"
+mimetype.assign = ( "json" => "application/json", "" => "text/plain" )
+"""
+
+
+def configure(build, name, template, port, user=""):
+    for path, body in BODIES.items():
+        build.write("www" + path, body.decode())
+    text = template.format(port=port, dir=build.dir, user=user if os.geteuid() == 0 else "")
+    return build.write(f"{name}-{port}.conf", text)
+
+
+def version_of(command):
+    found = re.search(r"\d+(\.\d+)+", output_of(command))
+    return found.group(0) if found else "?"
+
+
+def nginx(build):
+    binary = build.need("nginx", "nginx-light")
+    start = lambda shape, port: [binary, "-c", configure(build, "nginx", NGINX, port, "user root;"), "-e", "/dev/null"]
+    return Server("nginx", version_of([binary, "-v"]), start, "peer")
+
+
+def h2o(build):
+    binary = build.need("h2o")
+    start = lambda shape, port: [binary, "-c", configure(build, "h2o", H2O, port, "user: root")]
+    return Server("h2o", version_of([binary, "-v"]), start, "peer")
+
+
+def lighttpd(build):
+    binary = build.need("lighttpd")
+    start = lambda shape, port: [binary, "-D", "-f", configure(build, "lighttpd", LIGHTTPD, port)]
+    return Server("lighttpd", version_of([binary, "-v"]), start, "peer")
+
+
+def microhttpd_binary(build):
+    header = Path("/usr/include/microhttpd.h")
+    if not header.exists() and build.may_install and os.geteuid() == 0 and shutil.which("apt-get"):
+        install("libmicrohttpd-dev")
+    try:
+        return build.tool("peer_microhttpd", "-lmicrohttpd")
+    except Unavailable:
+        if header.exists():
+            raise
+        raise Unavailable("libmicrohttpd is missing: apt-get install libmicrohttpd-dev") from None
+
+
+def microhttpd(build, mode="epoll", name="microhttpd"):
+    binary = microhttpd_binary(build)
+    version = output_of(["dpkg-query", "-W", "-f", "${Version}", "libmicrohttpd-dev"])
+    return Server(name, version or "?", lambda shape, port: [binary, str(port), mode], "peer", True)
+
+
+def microhttpd_poll(build):
+    return microhttpd(build, "poll", "microhttpd_poll")
+
+
+SERVERS = {maker.__name__: maker for maker in (
+    tfb, kitchen_sink, floor_epoll, floor_epoll_defer, floor_uring, nginx, h2o, lighttpd, microhttpd, microhttpd_poll)}
+DEFAULT_SERVERS = ["tfb", "floor_epoll", "floor_uring", "nginx", "h2o", "lighttpd", "microhttpd", "microhttpd_poll"]
+
+
+def extra_server(build, text, kind):
+    """A server given on the command line as "name=command with {port}"; {build} is the temporary folder."""
+    name, sign, template = text.partition("=")
+    if not sign or "{port}" not in template:
+        raise SystemExit(f'--peers and --variants want "name=command with {{port}}", not "{text}"')
+    expand = lambda shape, port: [w.format(port=port, build=build.dir) for w in shlex.split(template)]
+    return Server(name, "from the command line", expand, kind, echoes=True)
+
+
+def make_servers(build, names, peers=(), variants=()):
+    servers = [extra_server(build, text, "peer") for text in peers]
+    servers += [extra_server(build, text, "ours") for text in variants]
+    for name in names:
+        if name not in SERVERS:
+            raise SystemExit(f"no server called {name}; there are: {', '.join(SERVERS)}")
+        try:
+            servers.append(SERVERS[name](build))
+        except Unavailable as why:
+            say(f"skipping {name}: {why}")
+    return sorted(servers, key=lambda s: ("ours", "floor", "peer").index(s.kind))
+
+
+# ---- running one ----------------------------------------------------------------------------------------------
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def family(pid):
+    """A process and everything it started."""
+    pids = [pid]
+    for parent in pids:
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                pids += map(int, children.read_text().split())
+    return pids
+
+
+def cpu_ns(pid):
+    """Nanoseconds of CPU used so far by all threads of a process and of its children, kernel included."""
+    total = 0
+    for member in family(pid):
+        for stat in Path(f"/proc/{member}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError):
+                total += int(stat.read_text().split()[0])
+    return total
+
+
+class Running:
+    """A started server. Stops it, and only it, at the end of a with block."""
+
+    def __init__(self, server, shape, cpu, prefix=(), patience=10):
+        self.server, self.shape, self.port = server, shape, free_port()
+        self.command = [*prefix, *server.command(shape, self.port)]
+        self.log = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(["taskset", "-c", str(cpu), *self.command], stdin=subprocess.DEVNULL,
+                                        stdout=self.log, stderr=self.log, start_new_session=True, preexec_fn=raise_fd_limit)
+        self.pid = self.process.pid
+        self.wait_until_listening(patience)
+
+    def wait_until_listening(self, patience):
+        end = time.monotonic() + patience
+        while time.monotonic() < end and self.process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            time.sleep(0.02)
+        self.stop()
+        self.log.seek(0)
+        raise Unavailable(f"{self.server.name} did not start: {' '.join(self.command)}\n{self.log.read()[-1000:]}")
+
+    def stop(self, patience=10):
+        """Asks it to end; kills what is left of its session afterwards."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(patience)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        self.log.close()
+
+
+def raise_fd_limit():
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def fixed_load(build, running, requests, cpu):
+    """Exactly that many requests by load_fixed; returns how many it sent, which are whole rounds."""
+    shape = running.shape
+    command = [build.tool("load_fixed"), "-p", str(running.port), "-u", shape.path, "-c", str(shape.connections),
+               "-P", str(shape.depth), "-n", str(requests), *(["-x"] if shape.close else [])]
+    done = subprocess.run(["taskset", "-c", str(cpu), *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise Bad(done.stderr.strip())
+    return int(done.stdout)
+
+
+def markdown(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" + "---:|" * (len(head) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+# ---- checking replies -----------------------------------------------------------------------------------------
+
+class Bad(Exception):
+    """A reply that is not what the shape asks for."""
+
+
+def read_reply(stream):
+    """One reply as (head, body)."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        line = stream.readline()
+        if not line:
+            raise Bad("the connection closed inside a head" if head else "the connection closed")
+        head += line
+    length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.I)
+    if not length:
+        raise Bad("no Content-Length")
+    return head, stream.read(int(length.group(1)))
+
+
+def check_reply(shape, head, body):
+    if not re.match(rb"HTTP/1\.1 200\b", head):
+        raise Bad("status line " + head.split(b"\r\n")[0].decode("latin-1"))
+    if body != shape.expected():
+        raise Bad(f"another body: {body[:60]!r}")
+    wanted = [] if shape.body else [b"server", b"date", b"content-type"]
+    for name in wanted:
+        if not re.search(rb"\r\n" + name + rb":", head, re.I):
+            raise Bad(f"no {name.decode()} header")
+    if not shape.close and re.search(rb"\r\nconnection: *close", head, re.I):
+        raise Bad("it closes the connection")
+
+
+def check(running):
+    """Asks once in the manner of the shape. Returns reply bytes and socket options, or raises Bad."""
+    shape = running.shape
+    try:
+        with socket.create_connection(("127.0.0.1", running.port), 5) as s, s.makefile("rb") as stream:
+            s.sendall(shape.request(running.port) * shape.depth)
+            for _ in range(shape.depth):
+                head, body = read_reply(stream)
+                check_reply(shape, head, body)
+            options = {} if shape.close else socket_options(running, s.getsockname()[1])
+            if shape.close and stream.read(1):
+                raise Bad("bytes after the reply")
+    except OSError as why:
+        raise Bad(str(why)) from None
+    options["defer_accept"] = defer_accept(running)
+    return len(head) + len(body), options
+
+
+# ---- the server's socket options, read from outside ------------------------------------------------------------
+
+def socket_inode(local_port, remote_port):
+    """Inode of the socket between two ports, the listener when remote_port is 0."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        f = line.split()
+        if int(f[1].split(":")[1], 16) == local_port and int(f[2].split(":")[1], 16) == remote_port:
+            return f[9]
+    return None
+
+
+def borrow_socket(running, remote_port):
+    """A duplicate of the server's own socket (pidfd_getfd, Linux 5.6); None where that is not allowed."""
+    wanted = f"socket:[{socket_inode(running.port, remote_port)}]"
+    for pid in family(running.pid):
+        for fd in Path(f"/proc/{pid}/fd").glob("*"):
+            with contextlib.suppress(OSError):
+                if os.readlink(fd) != wanted:
+                    continue
+                pidfd = os.pidfd_open(pid)
+                copy = ctypes.CDLL(None, use_errno=True).syscall(438, pidfd, int(fd.name), 0)
+                os.close(pidfd)
+                return socket.socket(fileno=copy) if copy >= 0 else None
+    return None
+
+
+def option_of(running, remote_port, option):
+    """An option's value, None when it cannot be read."""
+    with contextlib.suppress(OSError):
+        s = borrow_socket(running, remote_port)
+        if s:
+            with s:
+                return s.getsockopt(socket.IPPROTO_TCP, option)
+    return None
+
+
+def defer_accept(running):
+    return option_of(running, 0, socket.TCP_DEFER_ACCEPT)
+
+
+def socket_options(running, client_port):
+    return {"nodelay": option_of(running, client_port, socket.TCP_NODELAY)}

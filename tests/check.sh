@@ -1,0 +1,162 @@
+#!/usr/bin/env bash
+# check.sh [PART...] - `make check`: what `make test` runs, under sanitizers, valgrind and other compilers, and the fuzzers. Under 25 minutes.
+#   Parts, all by default: style build gcc-asan clang-asan clang-tsan gcc-tsan valgrind live-asan live-tsan fuzz
+# Last line: N passed, N failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+. tests/common.sh
+tests/install.sh check || exit 1
+out=build/check
+mkdir -p $out
+export TEST_TIMEOUT=300
+export ASAN_OPTIONS=detect_stack_use_after_return=0:allow_user_segv_handler=1:handle_abort=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+export TSAN_OPTIONS=halt_on_error=0:exitcode=66
+asan="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
+tsan="-fsanitize=thread -fno-omit-frame-pointer"
+
+# ---- rules that a script can check ----
+
+# The map in the first comment names each room, in the order of the banners; it stands in columns, to be read downwards.
+map_matches_banners() {
+    local map banners
+    map=$(awk '/MAP OF THIS FILE/ { on = 1 } /COMPILE-TIME SWITCHES/ { exit }
+               on && match($0, /^ +>>[a-z0-9]+/) { left = left substr($0, RSTART, RLENGTH) " "; rest = substr($0, RLENGTH + 1)
+                                                   if (match(rest, />>[a-z0-9]+/)) right = right substr(rest, RSTART, RLENGTH) " " }
+               END { print left right }' chopin.h | tr -s ' ' '\n' | grep .)
+    banners=$(awk '/^\/\* =====/ { getline; print }' chopin.h | grep -oE '^ *>>[a-z0-9]+' | tr -d ' ')
+    [ -n "$map" ] && diff <(echo "$map") <(echo "$banners")
+}
+
+# A prototype of a static function, on one line or several: `static` at the margin, and a `;` before any `{` or `=`. Macro lines of the API half
+# (CHOPIN_ROUTE must declare its handler first) end in a backslash.
+no_forward_declarations() {
+    awk '/^static / && !/\\$/ { text = $0
+             while (text !~ /[;{=]/ && (getline more) > 0) text = text " " more
+             sub(/\/\/.*/, "", text); gsub(/_Atomic\([^)]*\)/, "", text)
+             if (text ~ /\(/ && match(text, /[;{=]/) && substr(text, RSTART, 1) == ";" && text !~ /\(\*/) { print FILENAME ":" FNR ": " text; bad = 1 } }
+         END { exit bad }' chopin.h
+}
+
+# README's program is examples/hello.c without its comment.
+readme_program_is_hello() {
+    diff <(awk '/^```c$/ { n++; next } /^```$/ { if (n == 1) exit } n == 1' README.md) <(awk 'past; /\*\/$/ { past = 1 }' examples/hello.c)
+}
+
+# Every example opens with a comment that holds the command that builds it, and that command works.
+examples_build_as_they_say() {
+    local source command bad=0
+    for source in examples/*.c; do
+        command=$(head -3 "$source" | grep -oE 'cc -O2 -pthread [^&]*' | head -1)
+        if [ -z "$command" ]; then echo "$source: no command in its first comment"; bad=1; continue; fi
+        ${command/ -o / -o $out/} || { echo "$source: $command"; bad=1; }
+    done
+    return $bad
+}
+
+make_installs_and_uninstalls() {
+    local root=$PWD/$out/root
+    rm -rf "$root"
+    make -s install DESTDIR="$root" PREFIX=/usr && cmp chopin.h "$root/usr/include/chopin.h" &&
+        make -s uninstall DESTDIR="$root" PREFIX=/usr && [ ! -e "$root/usr/include/chopin.h" ]
+}
+
+licence_stands_at_the_end_of_each_header() {
+    local header bad=0
+    for header in chopin*.h; do
+        diff <(grep -v '^$' LICENSE | sed 's/^ *//') <(tail -60 "$header" | sed 's|^[/* ]*||; s|[ ]*\*/$||' | grep -v '^$' | sed -n '/^This software is available/,$p') >/dev/null ||
+            grep -qi 'alternative b' <(tail -60 "$header") || { echo "$header"; bad=1; }
+    done
+    return $bad
+}
+
+part_style() {
+    local rule
+    for rule in map_matches_banners no_forward_declarations readme_program_is_hello examples_build_as_they_say make_installs_and_uninstalls licence_stands_at_the_end_of_each_header; do
+        "$rule" >$out/$rule.log 2>&1
+        claim $rule $? $out/$rule.log
+    done
+}
+
+part_build() {
+    if [ -x tests/build.sh ]; then run_one build.sh $out/build.log tests/build.sh
+    else claim "tests/build.sh is there" 1; fi
+}
+
+# ---- tests under tools ----
+
+# tests_under NAME COMPILER FLAGS: all tests, built so.
+tests_under() {
+    local name=$1; shift
+    build_all $out/$name "$@" -O1 -g
+    run_all $out/$name "$name "
+}
+part_gcc_asan()   { tests_under gcc-asan   gcc   $asan; }
+part_clang_asan() { tests_under clang-asan clang $asan; }
+part_gcc_tsan()   { tests_under gcc-tsan   gcc   $tsan; }
+part_clang_tsan() { tests_under clang-tsan clang $tsan; }
+
+# The pure rooms and one that switches stacks; the rest would take too long.
+part_valgrind() {
+    local name
+    for name in test_http1 test_body test_guard test_json test_response test_fiber; do
+        [ -e tests/$name.c ] || continue
+        gcc -O1 -g -DCHOPIN_WITH_VALGRIND -DCHOPIN_NO_SIMD tests/$name.c -o $out/$name.valgrind -pthread -lm >$out/$name.build 2>&1 ||
+            { claim "valgrind $name does not compile" 1 $out/$name.build; continue; }
+        run_one "valgrind $name" $out/$name.valgrind.log valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite $out/$name.valgrind
+    done
+}
+
+# live_under NAME COMPILER FLAGS: the examples, built so, under curl, raw sockets and wrk; the sanitizer must stay silent.
+live_under() {
+    local name=$1 source; shift
+    mkdir -p $out/$name
+    for source in examples/*.c; do
+        "$@" -O1 -g -pthread "$source" -o "$out/$name/$(basename "$source" .c)" -lm >$out/$name.build 2>&1 || claim "$name $source compiles" 1 $out/$name.build
+    done
+    run_one "$name" $out/$name.log python3 tests/live.py --sanitized --load-seconds 3 $out/$name
+}
+part_live_asan() { live_under live-asan clang $asan; }
+part_live_tsan() { live_under live-tsan clang $tsan; }
+
+# ---- fuzzers ----
+
+# fuzz SOURCE SECONDS: libFuzzer, seeded, so that two runs do the same; findings stay in build/check.
+fuzz() {
+    local name scalar="" status=0
+    name=$(basename "$1" .c)
+    if grep -q FUZZ_SCALAR "$1"; then                    # compares with a second build of itself
+        scalar=$out/$name.scalar.o
+        clang -g -O1 -DFUZZ_SCALAR -DCHOPIN_NO_SIMD -fsanitize=address,undefined -c "$1" -o "$scalar" >$out/$name.build 2>&1 || return 1
+    fi
+    clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -I. "$1" $scalar -o $out/$name -pthread -lm >$out/$name.build 2>&1 || { cat $out/$name.build; return 1; }
+    mkdir -p $out/$name.corpus
+    $out/$name -seed=1 -max_total_time="$2" -max_len=4096 -timeout=20 -rss_limit_mb=2048 -artifact_prefix=$out/$name. -print_final_stats=1 $out/$name.corpus || status=$?
+    return $status
+}
+part_fuzz() {
+    local source seconds=${FUZZ_SECONDS:-20} jobs=()
+    for source in tests/fuzz_*.c; do
+        fuzz "$source" "$seconds" >$out/$(basename "$source" .c).log 2>&1 &
+        jobs+=("$!:$source")
+        [ $(( ${#jobs[@]} % 2 )) -eq 0 ] && finish_fuzzers "${jobs[@]}" && jobs=()
+    done
+    finish_fuzzers "${jobs[@]}"
+}
+finish_fuzzers() {
+    local job status
+    for job; do
+        status=0; wait "${job%%:*}" || status=$?
+        claim "${job#*:} finds nothing in ${FUZZ_SECONDS:-20} s" $status $out/$(basename "${job#*:}" .c).log
+    done
+    return 0
+}
+
+# ---- all of it ----
+
+for part in ${*:-style build gcc-asan clang-asan clang-tsan gcc-tsan valgrind live-asan live-tsan fuzz}; do
+    from=$SECONDS
+    say "$part"
+    "part_${part//-/_}"
+    say "  $((SECONDS - from)) s"
+done
+end

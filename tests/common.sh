@@ -1,0 +1,59 @@
+# common.sh - what run.sh, check.sh and soak.sh share: building, running and counting. Sourced, from the root of the tree.
+strict="-std=c11 -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -pedantic -Werror"
+passed=0
+failed=0
+
+say() { printf '%s\n' "$*"; }
+
+# claim NAME STATUS [LOG]: one more test, passed when the status is 0.
+claim() {
+    if [ "$2" -eq 0 ]; then passed=$((passed + 1)); return 0; fi
+    failed=$((failed + 1))
+    say "FAILED $1"
+    if [ -s "${3:-}" ]; then tail -n 40 "$3" | sed 's/^/    /'; fi
+    return 1
+}
+
+# build_all FOLDER COMPILER FLAGS...: every tests/test_*.c into FOLDER, two at a time; FOLDER/X.build holds what the compiler said.
+build_all() {
+    local folder=$1; shift
+    mkdir -p "$folder"
+    printf '%s\n' tests/test_*.c | sed 's|.*/||; s|\.c$||' |
+        xargs -P 2 -I{} sh -c 'rm -f "$0/{}"; "$@" tests/{}.c -o "$0/{}" -pthread -lm >"$0/{}.build" 2>&1 || rm -f "$0/{}"' "$folder" "$@"
+}
+
+# count NAME STATUS LOG SECONDS: adds a program's last line to the sum; without such a line it counts as one failure.
+count() {
+    local line p f
+    line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$3" | tail -1)
+    if [ -z "$line" ]; then claim "$1 ended with status $2 before its last line" 1 "$3"; return; fi
+    p=${line%% *} f=${line#*, } f=${f%% *}
+    [ "$2" -ne 0 ] && [ "$f" -eq 0 ] && f=1            # passed everything, then died: a leak, a sanitizer
+    passed=$((passed + p)) failed=$((failed + f))
+    printf '  %-28s %5d passed, %d failed, %s s\n' "$1" "$p" "$f" "$4"
+    if [ "$f" -gt 0 ]; then grep -vxF "$line" "$3" | tail -n 60 | sed 's/^/    /'; fi
+}
+
+# run_one NAME LOG COMMAND...: with a deadline, so that a test that hangs is a failure and not a hang.
+run_one() {
+    local name=$1 log=$2 status=0 from=$SECONDS; shift 2
+    timeout -k 5 "${TEST_TIMEOUT:-120}" "$@" >"$log" 2>&1 </dev/null || status=$?
+    [ "$status" -eq 124 ] && say "$name: stopped after ${TEST_TIMEOUT:-120} s" >>"$log"
+    count "$name" "$status" "$log" $((SECONDS - from))
+}
+
+# run_all FOLDER LABEL [PREFIX...]: every test built there; PREFIX stands before the program (valgrind).
+run_all() {
+    local folder=$1 label=$2 name; shift 2
+    for source in tests/test_*.c; do
+        name=$(basename "$source" .c)
+        if [ -x "$folder/$name" ]; then run_one "$label$name" "$folder/$name.log" "$@" "$folder/$name"
+        else claim "$label$name does not compile" 1 "$folder/$name.build"; fi
+    done
+}
+
+# The last line, and the exit status.
+end() {
+    say "$passed passed, $failed failed"
+    [ "$failed" -eq 0 ]
+}

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# run.sh - `make test`: every tests/test_*.c, the examples, and live.py against a real server. Last line: N passed, N failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+. tests/common.sh
+tests/install.sh test || exit 1
+cc=${CC:-cc}
+out=build/tests
+
+say "building"
+build_all $out $cc $strict -O1 -g &
+mkdir -p build/examples
+for source in examples/*.c; do
+    name=$(basename "$source" .c)
+    $cc $strict -O1 -g -pthread "$source" -o "build/examples/$name" -lm >"build/examples/$name.build" 2>&1
+    claim "examples/$name.c compiles without a warning" $? "build/examples/$name.build"
+done
+wait
+say "running"
+run_all $out ""
+TEST_TIMEOUT=180 run_one live.py $out/live.log python3 tests/live.py build/examples
+end

@@ -643,6 +643,20 @@ def unfinished_heads_get_408_at_the_deadline(kit):
     assert 8 < outs[0][0][1] < 25, f"after {outs[0][0][1]} s"
 
 
+@test(slow=True)
+def slow_but_honest_reader_is_not_cut(kit):
+    # Through a small window on loopback the client takes some 100 KB a second; the kernel holds megabytes, so the server's own sends stand still.
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        s.settimeout(PATIENCE)
+        s.connect(("127.0.0.1", kit.port))
+        s.sendall(get("/large/60000000"))
+        until = time.time() + 14
+        while time.time() < until:
+            assert s.recv(4096), "closed"
+            time.sleep(0.02)
+
+
 @test()
 def a_thousand_half_heads_do_not_keep_others_out(kit):
     crowd = [dial(kit.port) for _ in range(1000)]

@@ -536,7 +536,8 @@ static void every_allocation_may_fail(void) {
             CHECK((found == CHOPIN__FOUND && chopin__equal_z(t.found->pattern, patterns[i])) == added[i]);
         }
         CHECK(failures <= 1);
-        if (failures == 0) last = n - 1;
+        bool over = t.meter.calls < n;                              // no allocation failed: a failed hash table is no failure of a route
+        if (over) last = n - 1;
         for (size_t i = 0; i < COUNT; i++) {                        // and a second try succeeds
             if (!added[i]) CHECK_EQ_INT(add(i % 3 ? "GET" : "QUERY", patterns[i]), CHOPIN_OK);
         }
@@ -549,7 +550,7 @@ static void every_allocation_may_fail(void) {
         for (size_t i = 0; i < count; i++) mine[i] = t.routes[i].detail;
         stop();
         for (size_t i = 0; i < count; i++) free(mine[i]);
-        if (failures == 0) break;
+        if (over) break;
     }
     CHECK(last > 15);
 }

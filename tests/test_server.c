@@ -478,6 +478,8 @@ static void fixed_replies_are_whole_replies(void) {
         CHECK(kit_has(reply, "Content-Type: application/json\r\n") && kit_has(reply, "Content-Length: 7\r\n") && kit_has(reply, "Cache-Control: public, max-age=60\r\n"));
         CHECK(kit_has(reply, "Access-Control-Allow-Origin: *\r\n") && kit_has(reply, "X-One: 1\r\nX-Two: 2\r\n") && kit_has(reply, "Server: chopin\r\n"));
         CHECK_EQ_INT(kit_count(reply, "ETag: \""), 1);
+        reply = kit_play_z(app, "HEAD /full HTTP/1.1\r\nHost: t\r\n\r\nGET /plain HTTP/1.1\r\nHost: t\r\n\r\n");
+        CHECK(kit_count(reply, "HTTP/1.1 200 OK\r\n") == 2 && kit_has(reply, "Content-Length: 7\r\n") && !kit_has(reply, "{\"a\":1}"));
         reply = ask(app, "GET /teapot?with=query");
         CHECK_EQ_INT(kit_status(reply), 418);
         CHECK(!kit_has(reply, "ETag") && kit_has(reply, "Access-Control-Allow-Origin: https://a.test\r\n") && kit_has(reply, "Vary: Origin\r\n"));

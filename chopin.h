@@ -327,7 +327,8 @@ CHOPIN_API chopin_group *chopin_group_new(chopin_app *app, const char *prefix);
 CHOPIN_API void          chopin_group_set_user(chopin_group *group, void *user);
 
 /* Adds middleware to everything under `prefix` (whole segments; "/" is everything in the group), also to 404, 405 and error
- * replies there. Order of registration is order of call. `data` is what chopin_use_data() returns inside it. */
+ * replies there. Order of registration is order of call. What counts is the path that was asked for, decoded:
+ * "/admin" also covers "/%61dmin/x" and a request to "/admin/x" that a route "/:section/x" answers. `data` is what chopin_use_data() returns inside it. */
 CHOPIN_API int   chopin_use(chopin_app *app, const char *prefix, chopin_handler middleware);
 CHOPIN_API int   chopin_use_with(chopin_app *app, const char *prefix, chopin_handler middleware, void *data);
 CHOPIN_API void *chopin_use_data(chopin_ctx *c);
@@ -523,7 +524,7 @@ CHOPIN_API int chopin_fail (chopin_ctx *c, int status, const char *text);
 CHOPIN_API int chopin_failf(chopin_ctx *c, int status, const char *format, ...) CHOPIN__PRINTF(3, 4);
 
 /* Headers, before the reply leaves. set replaces, add appends a line, remove takes all of that name. Names must be tokens; a value holding CR, LF, NUL or
- * another control is refused (INVALID, logged), never cleaned. Content-Length, Transfer-Encoding, Connection and Date belong to the server: INVALID.
+ * another control is refused (INVALID, logged), never cleaned. Content-Length, Transfer-Encoding, Connection, Date and Server belong to the server: INVALID.
  * LATE once the reply has left. */
 CHOPIN_API int chopin_set (chopin_ctx *c, const char *name, const char *value);
 CHOPIN_API int chopin_setf(chopin_ctx *c, const char *name, const char *format, ...) CHOPIN__PRINTF(3, 4);
@@ -2019,7 +2020,7 @@ static void chopin__wheel_cascade(chopin__wheel *w) {
         chopin__timer *t = chopin__wheel_empty(w, ring, (unsigned)(w->now >> (6 * ring)) & 63);
         while (t) {
             chopin__timer *next = t->next;
-            chopin__wheel_file(w, t, t->due > w->now ? t->due : w->now);
+            if (t->due != CHOPIN__NEVER) chopin__wheel_file(w, t, t->due > w->now ? t->due : w->now);
             t = next;
         }
     }
@@ -5506,7 +5507,8 @@ typedef struct chopin__endpoint {       // a route with what the server adds to 
     chopin_route_options options;       // resolved
     chopin_group        *group;
     const chopin__step  *steps;         // middleware, then the handler
-    uint32_t             step_count;
+    uint32_t             step_count, own_count; // all; those that are the route's own: its middleware and the handler
+    bool                 varies;        // some chopin_use() covers some of its paths: the chain is made for each request
     chopin__fixed       *fixed;         // NULL: an ordinary handler
     struct chopin__endpoint *next;      // all routes, in order of registration
 } chopin__endpoint;
@@ -5596,7 +5598,9 @@ struct chopin_worker {
     // set at start
     chopin__site   *site;
     void           *server;             // what the worker belongs to, for the rooms below
+    chopin_worker  *next_past;          // list of those whose run is over
     int             index, cpu;
+    int             wait_cap;           // chopin_options.epoll_timeout_ms, where time is real
     bool            stepping;           // leave the loop after each turn (chopin_step, tests)
     // the worker's thread only
     chopin__io      io;
@@ -6372,11 +6376,22 @@ static int chopin__conn_body_input(chopin_worker *w, chopin__conn *k, int64_t n)
 
 /* ---- running a request ---- */
 
-/* Does `path` lie under `prefix`, in whole segments? */
-static bool chopin__under(chopin_str prefix, chopin_str path) {
-    while (prefix.len && prefix.ptr[prefix.len - 1] == '/') prefix.len--;
-    return chopin__starts(path, prefix) && (path.len == prefix.len || path.ptr[prefix.len] == '/');
+/* Does `path` lie under `prefix`, segment by segment? A `:name` in the prefix stands for any segment. `pattern`: `path` is the pattern of a route, and the question
+ * is whether some path of that route may lie there. */
+static bool chopin__under_as(chopin_str prefix, chopin_str path, bool pattern) {
+    if (!path.len || path.ptr[0] != '/') return false;                  // "OPTIONS *" lies nowhere
+    chopin__cut(&prefix, '/');
+    chopin__cut(&path, '/');
+    while (prefix.len) {
+        chopin_str want = chopin__cut(&prefix, '/'), have = chopin__cut(&path, '/');
+        bool wild = have.len && (want.ptr[0] == ':' || (pattern && have.ptr[0] == ':'));
+        if (pattern && have.len && have.ptr[0] == '*') return true;
+        if (!wild && !chopin__equal(want, have)) return false;
+    }
+    return true;
 }
+
+static bool chopin__under(chopin_str prefix, chopin_str path) { return chopin__under_as(prefix, path, false); }
 
 static chopin_str chopin__ctx_path(const chopin_ctx *c) { return chopin__ctx_str(c, c->head.path, c->head.path_len); }
 static chopin_str chopin__ctx_method(const chopin_ctx *c) { return chopin__ctx_str(c, c->head.method, c->head.method_len); }
@@ -6429,27 +6444,44 @@ static int chopin__special(chopin_ctx *c) {
 
 static const chopin__step chopin__special_step = { chopin__special, NULL };
 
+/* The middleware that covers this very request goes to `steps`; gives how many. An encoded path is also looked at decoded, so that "%61dmin" does not slip past "admin". */
+static uint32_t chopin__ctx_uses(chopin_ctx *c, chopin__step *steps) {
+    chopin_str path = chopin__ctx_path(c), decoded = path;
+    uint32_t   n = 0;
+    char *to = c->head.percent && chopin__percent_ok(path) ? chopin__arena_alloc(&c->arena, path.len) : NULL;
+    if (to) decoded = chopin__str(to, chopin__percent_decode(to, path, false));
+    for (const chopin__use *use = c->w->site->uses; use; use = use->next) {
+        bool covers = chopin__under(use->prefix, path) || chopin__under(use->prefix, decoded) || (c->endpoint && chopin__under(use->prefix, c->endpoint->route.pattern));
+        if (covers) steps[n++] = use->step;
+    }
+    return n;
+}
+
+static chopin__step *chopin__ctx_new_steps(chopin_ctx *c, size_t most) {
+    for (const chopin__use *use = c->w->site->uses; use; use = use->next) most++;
+    return chopin__arena_alloc(&c->arena, most * sizeof(chopin__step));
+}
+
+/* The chain of a route that middleware covers for some of its paths only: `/:section/x` with chopin_use(app, "/admin", ...). */
+static void chopin__ctx_varied(chopin_ctx *c) {
+    const chopin__endpoint *e = c->endpoint;
+    chopin__step *steps = chopin__ctx_new_steps(c, e->own_count);
+    if (!steps) { c->refuse = 503; return; }                 // without memory nobody gets past a check
+    c->step_count = chopin__ctx_uses(c, steps);
+    memcpy(steps + c->step_count, e->steps + e->step_count - e->own_count, e->own_count * sizeof *steps);
+    c->step_count += e->own_count;
+    c->steps = steps;
+}
+
 /* The chain of a request that no handler answers: the route's middleware if there is a route, else what covers the path. */
 static void chopin__ctx_special(chopin_ctx *c) {
-    size_t most = 1;
-    for (const chopin__use *use = c->w->site->uses; use; use = use->next) most++;
-    if (c->endpoint) most = c->endpoint->step_count;
-    chopin__step *steps = chopin__arena_alloc(&c->arena, most * sizeof *steps);
-    c->steps = &chopin__special_step;
-    c->step_count = 1;
-    if (!steps || most == 1) return;
-    uint32_t n = 0;
-    if (c->endpoint) {
-        n = c->endpoint->step_count - 1;
-        memcpy(steps, c->endpoint->steps, n * sizeof *steps);
-    } else {
-        for (const chopin__use *use = c->w->site->uses; use; use = use->next) {
-            if (chopin__under(use->prefix, chopin__ctx_path(c))) steps[n++] = use->step;
-        }
-    }
-    steps[n++] = chopin__special_step;
-    c->steps = steps;
-    c->step_count = n;
+    uint32_t before = c->endpoint && c->step_count ? c->step_count - 1 : 0;
+    chopin__step *steps = before || c->w->site->uses ? chopin__ctx_new_steps(c, before + 1) : NULL;
+    if (steps && c->endpoint) memcpy(steps, c->steps, before * sizeof *steps);
+    if (steps && !c->endpoint) before = chopin__ctx_uses(c, steps);
+    if (steps) steps[before] = chopin__special_step;
+    c->steps = steps ? steps : &chopin__special_step;
+    c->step_count = steps ? before + 1 : 1;
 }
 
 /* Runs the deferred functions, last first. Each is unlinked before it runs, so one that crashes does not run again. */
@@ -6595,6 +6627,7 @@ static void chopin__conn_route(chopin_worker *w, chopin__conn *k, chopin_ctx *c)
     c->endpoint = (chopin__endpoint *)route;
     c->steps = c->endpoint->steps;
     c->step_count = c->endpoint->step_count;
+    if (CHOPIN__UNLIKELY(c->endpoint->varies)) chopin__ctx_varied(c);
     if (CHOPIN__UNLIKELY(c->endpoint->options.handler_timeout_ms > 0)) c->deadline = w->now + c->endpoint->options.handler_timeout_ms;
 }
 
@@ -6998,8 +7031,19 @@ static void chopin__worker_each(chopin_worker *w, void (*fn)(chopin_worker *w, c
     }
 }
 
+#define CHOPIN__LAST_CHANCE_MS 250      // for the first request of a connection when the server stops
+
 static void chopin__worker_close_idle(chopin_worker *w, chopin__conn *k) {
+    char first;
     if (!chopin__conn_is_idle(k)) return;
+    if (w->io.ops->fd(&w->io) >= 0) {
+        if (recv(k->port.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0) return;    // a request is here already
+        if (!k->requests) {                  // perhaps accepted a moment ago: its first request may be on its way
+            k->read_due = w->now + CHOPIN__LAST_CHANCE_MS;
+            chopin__conn_set_timer(w, k);
+            return;
+        }
+    }
     chopin__conn_kill(w, k);
     chopin__conn_settle(w, k);
 }
@@ -7035,16 +7079,21 @@ static void chopin__worker_drain(chopin_worker *w) {
     w->drain_due = chopin__after(w->now, w->site->options.drain_timeout_ms);
 }
 
+/* From now on waits fail, those under way included. */
+static void chopin__worker_cancel(chopin_worker *w) {
+    w->cancelled = true;
+    for (chopin__wait *wait = w->parked, *next; wait; wait = next) {
+        next = wait->next;
+        if (!wait->stubborn) chopin__wake(w, wait, CHOPIN_CANCELED);
+    }
+}
+
 /* The drain deadline has passed: first all waits end, a second later what is left is reset. */
 static void chopin__worker_overdue(chopin_worker *w) {
     if (!w->cancelled) {
         chopin__log(&w->site->logger, CHOPIN_WARNING, "worker %d: drain_timeout_ms passed with %u connections open", w->index, w->connections);
-        w->cancelled = true;
         w->drain_due = w->now + 1000;
-        for (chopin__wait *wait = w->parked, *next; wait; wait = next) {
-            next = wait->next;
-            if (!wait->stubborn) chopin__wake(w, wait, CHOPIN_CANCELED);
-        }
+        chopin__worker_cancel(w);
         return;
     }
     w->drain_due = w->now + 1000;
@@ -7136,7 +7185,7 @@ static int64_t chopin__worker_until(const chopin_worker *w) {
     int64_t until = chopin__wheel_next(&w->wheel);
     if (w->draining && w->drain_due < until) until = w->drain_due;
     if (w->stepping && w->step_until < until) until = w->step_until;
-    int cap = w->site->options.epoll_timeout_ms;
+    int cap = w->wait_cap;
     if (cap && w->now + (cap > 0 ? cap : 0) < until) until = cap > 0 ? w->now + cap : 0;
     return until;
 }
@@ -7185,6 +7234,7 @@ static bool chopin__worker_init(chopin_worker *w, chopin__site *site, int index,
     if (!chopin__worker_io(w, ops, io_state)) return false;
     chopin__heap *heap = &site->heap;
     w->ctx_size = chopin__ctx_size(site);
+    w->wait_cap = ops == &chopin__script_ops ? 0 : o->epoll_timeout_ms;
     chopin__pool_init(&w->pieces.blocks, heap, o->write_buffer + sizeof(chopin__piece), 256);
     chopin__pool_init(&w->pieces.nodes, heap, sizeof(chopin__piece), 1024);
     chopin__pool_init(&w->inputs, heap, chopin__max(o->read_buffer, o->max_head + 2), 256);
@@ -7252,6 +7302,14 @@ static void chopin__worker_enter(chopin_worker *w) {
     chopin__this_worker = outer;
 }
 
+/* Ends what is going on, however long it meant to take: handlers come back from their waits, so that nothing they hold is lost. */
+static void chopin__worker_cut(chopin_worker *w) {
+    chopin__worker_cancel(w);
+    chopin__worker_each(w, chopin__worker_abort);
+    w->step_until = CHOPIN__NEVER;
+    while (w->parked_count || w->ready) chopin__worker_enter(w);
+}
+
 /* ==========================================================================================================
    >>server   options resolved, addresses bound, chains composed, workers started and ended
    ========================================================================================================== */
@@ -7294,7 +7352,8 @@ typedef struct chopin__server {
     chopin__use   *last_use;
     chopin__endpoint *last_endpoint;
     chopin__address_spec *addresses, *last_address;
-    chopin_worker **workers;            // ended ones stay until chopin_free: handles point at them
+    chopin_worker **workers;            // ended ones stay until chopin_free: handles point at them ...
+    chopin_worker  *past;               // ... those of earlier runs in this list
     _Atomic int    worker_count, live;  // made; running
     int            worker_room;
     pthread_t     *threads;
@@ -7568,18 +7627,22 @@ static chopin__endpoint *chopin__server_new_endpoint(chopin__server *s, chopin_g
 /* The middleware that covers a route, then its own, then the handler: composed once. */
 static bool chopin__server_flatten(chopin__server *s, chopin__endpoint *e) {
     size_t n = 1;
-    for (const chopin__use *use = s->site.uses; use; use = use->next) n += chopin__under(use->prefix, e->route.pattern) ? 1 : 0;
+    for (const chopin__use *use = s->site.uses; use; use = use->next) n++;
     for (size_t i = 0; e->options.use && e->options.use[i]; i++) n++;
     chopin__step *steps = chopin__server_own(s, n * sizeof *steps);
     if (!steps) return false;
     n = 0;
     for (const chopin__use *use = s->site.uses; use; use = use->next) {
-        if (chopin__under(use->prefix, e->route.pattern)) steps[n++] = use->step;
+        bool always = chopin__under(use->prefix, e->route.pattern);
+        if (always) steps[n++] = use->step;
+        e->varies = e->varies || (!always && chopin__under_as(use->prefix, e->route.pattern, true));
     }
+    size_t uses = n;
     for (size_t i = 0; e->options.use && e->options.use[i]; i++) steps[n++] = (chopin__step){ e->options.use[i], NULL };
     steps[n++] = (chopin__step){ e->route.handler, NULL };
     e->steps = steps;
     e->step_count = (uint32_t)n;
+    e->own_count = (uint32_t)(n - uses);
     return true;
 }
 
@@ -7766,8 +7829,10 @@ static int chopin__unix_bind(const chopin__server *s, const struct sockaddr_un *
     return -1;
 }
 
-/* A socket file that nobody answers at is left over from a crash. */
+/* A socket file that nobody answers at is left over from a crash. (Nobody answers at an ordinary file either, but that is not ours to remove.) */
 static bool chopin__unix_is_stale(const struct sockaddr_un *to, socklen_t len) {
+    struct stat st;
+    if (lstat(to->sun_path, &st) != 0 || !S_ISSOCK(st.st_mode)) return false;
     int  fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool stale = fd >= 0 && connect(fd, (const struct sockaddr *)to, len) != 0 && errno == ECONNREFUSED;
     if (fd >= 0) close(fd);
@@ -8043,12 +8108,22 @@ static void chopin__raise_descriptors(void) {
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* The server starts again: the workers of its last run make room. */
+static void chopin__server_forget(chopin__server *s) {
+    for (int i = 0; i < atomic_load(&s->worker_count); i++) {
+        s->workers[i]->next_past = s->past;
+        s->past = s->workers[i];
+    }
+    atomic_store(&s->worker_count, 0);
+}
+
 /* Everything that can fail, before any thread runs: the reason is logged and remembered. */
 static int chopin__server_prepare(chopin__server *s, int workers) {
     const chopin__io_ops *ops = chopin__backend_named(s);
     if (!s->addresses) return chopin__server_fail(s, CHOPIN_INVALID, "no address to listen on: give one to chopin_serve() or chopin_listen()");
     if (chopin__server_freeze(s) != CHOPIN_OK) return s->failed;
     chopin__raise_descriptors();
+    chopin__server_forget(s);
     atomic_store(&s->ending, false);
     s->worker_room = workers + 64;                           // that many may be replaced
     s->workers = chopin__server_own(s, (size_t)s->worker_room * sizeof *s->workers);
@@ -8205,7 +8280,12 @@ CHOPIN_API void chopin_free(chopin_app *app) {
     chopin__heap   *heap = &s->site.heap;
     if (s->open) chopin_close(app);
     chopin__offload_end(s);                                  // chopin_test_request() may have started it
-    for (int i = 0; i < atomic_load(&s->worker_count); i++) free(s->workers[i]);
+    chopin__server_forget(s);
+    while (s->past) {
+        chopin_worker *w = s->past;
+        s->past = w->next_past;
+        free(w);
+    }
     chopin__router_done(&s->site.router);
     chopin__guard_networks_done(&s->site.trusted, heap);
     while (s->owned) {
@@ -8358,6 +8438,7 @@ CHOPIN_API void chopin_close(chopin_app *app) {
     chopin_worker  *w = chopin__open_worker(app);
     if (!w) return;
     const chopin_options *o = &s->site.options;
+    chopin__worker_cut(w);
     if (o->on_worker_stop) o->on_worker_stop(w, o->user);
     chopin__server_end(s);
     chopin__signals_return(s);
@@ -9244,6 +9325,7 @@ CHOPIN_API chopin_str chopin_test_request(chopin_app *app, chopin_str bytes, con
         w->server = s;
         const chopin_options *so = &s->site.options;
         if (!so->on_worker_start || so->on_worker_start(w, so->user) >= 0) chopin__script_run(s, &script, w);
+        chopin__worker_cut(w);
         if (so->on_worker_stop) so->on_worker_stop(w, so->user);
     }
     chopin__worker_done(w);

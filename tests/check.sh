@@ -126,7 +126,7 @@ fuzz() {
     name=$(basename "$1" .c)
     if grep -q FUZZ_SCALAR "$1"; then                    # compares with a second build of itself
         scalar=$out/$name.scalar.o
-        clang -g -O1 -DFUZZ_SCALAR -DCHOPIN_NO_SIMD -fsanitize=address,undefined -c "$1" -o "$scalar" >$out/$name.build 2>&1 || return 1
+        clang -g -O1 -w -DFUZZ_SCALAR -DCHOPIN_NO_SIMD -DCHOPIN_API=static -fsanitize=address,undefined -c "$1" -o "$scalar" >$out/$name.build 2>&1 || return 1
     fi
     clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -I. "$1" $scalar -o $out/$name -pthread -lm >$out/$name.build 2>&1 || { cat $out/$name.build; return 1; }
     mkdir -p $out/$name.corpus

@@ -5,12 +5,19 @@ failed=0
 
 say() { printf '%s\n' "$*"; }
 
+# excerpt LOG: its beginning and its end, without the sanitizers' maps of memory.
+excerpt() {
+    grep -vE '^ *(=>|  )0x[0-9a-f]+: |^Shadow byte|^  [A-Z][a-z ]+:  +[0-9a-f]{2}|^  Partially' "$1" |
+        awk 'NR <= 45 { print; next } { last[NR % 15] = $0 } END { if (NR > 60) print "..."; for (i = (NR > 60 ? NR - 14 : 46); i <= NR; i++) print last[i % 15] }' |
+        cut -c1-300 | sed 's/^/    /'
+}
+
 # claim NAME STATUS [LOG]: one more test, passed when the status is 0.
 claim() {
     if [ "$2" -eq 0 ]; then passed=$((passed + 1)); return 0; fi
     failed=$((failed + 1))
     say "FAILED $1"
-    if [ -s "${3:-}" ]; then tail -n 40 "$3" | sed 's/^/    /'; fi
+    if [ -s "${3:-}" ]; then excerpt "$3"; fi
     return 1
 }
 
@@ -31,7 +38,7 @@ count() {
     [ "$2" -ne 0 ] && [ "$f" -eq 0 ] && f=1            # passed everything, then died: a leak, a sanitizer
     passed=$((passed + p)) failed=$((failed + f))
     printf '  %-28s %5d passed, %d failed, %s s\n' "$1" "$p" "$f" "$4"
-    if [ "$f" -gt 0 ]; then grep -vxF "$line" "$3" | tail -n 60 | sed 's/^/    /'; fi
+    if [ "$f" -gt 0 ]; then grep -vxF "$line" "$3" >"$3.rest"; excerpt "$3.rest"; fi
 }
 
 # run_one NAME LOG COMMAND...: with a deadline, so that a test that hangs is a failure and not a hang.

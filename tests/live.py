@@ -723,6 +723,7 @@ def vanished_clients_leave_nothing_behind(kit):
     with Server("--workers", "1") as s:
         folder = f"/proc/{s.process.pid}/fd"
         same(ask(s.port, "/ping").status, 200)
+        time.sleep(0.1)                                    # until that connection is closed
         used = len(os.listdir(folder))
         for request in (b"", b"GET /pi", get("/sleep/5000"), get("/large/9000000"), P + b"Content-Length: 9\r\n\r\nabc", get("/post"), get("/offload")):
             for _ in range(5):
@@ -734,7 +735,8 @@ def vanished_clients_leave_nothing_behind(kit):
         deadline = time.time() + PATIENCE
         while len(os.listdir(folder)) > used and time.time() < deadline:
             time.sleep(0.02)
-        same(len(os.listdir(folder)), used, "descriptors")
+        left = len(os.listdir(folder))
+        assert left <= used, f"{left} descriptors, {used} before"
 
 
 # ---- start and stop --------------------------------------------------------------------------------------------

@@ -47,6 +47,13 @@ static chopin_str post(chopin_app *app, const char *path, const char *type, cons
     return kit_play_z(app, request);
 }
 
+/* Like CHECK_STR, but asks once: a reply lasts until the next call. */
+static void check_body(chopin_str reply, const char *want, int line) {
+    chopin_str body = kit_body(reply);
+    test__str(body.ptr, body.len, want, __FILE__, line, "body");
+}
+#define CHECK_BODY(reply, want) check_body(reply, want, __LINE__)
+
 /* Handlers that say who they are: the pattern they were mounted at. */
 static int who(chopin_ctx *c) { return chopin_textf(c, 200, "%s", (const char *)chopin_route_user(c)); }
 static void mount(chopin_app *app, const char *method, const char *pattern, const char *name) {
@@ -282,11 +289,11 @@ static void groups_nest_and_user_data_is_found(void) {
     chopin_route(v1, "GET", "/x", sees_data, &mine);
     chopin_route(v1, "GET", "/", sees_data, &mine);
     chopin_route(bare, "GET", "/x", sees_data, &mine);
-    CHECK_STR(kit_body(ask(app, "GET /top")), "none");
-    CHECK_STR(kit_body(ask(app, "GET /api/x")), "api");
-    CHECK_STR(kit_body(ask(app, "GET /api/v1/x")), "v1");
-    CHECK_STR(kit_body(ask(app, "GET /api/v1/")), "v1");
-    CHECK_STR(kit_body(ask(app, "GET /api/v1/bare/x")), "v1");   // the innermost that has some
+    CHECK_BODY(ask(app, "GET /top"), "none");
+    CHECK_BODY(ask(app, "GET /api/x"), "api");
+    CHECK_BODY(ask(app, "GET /api/v1/x"), "v1");
+    CHECK_BODY(ask(app, "GET /api/v1/"), "v1");
+    CHECK_BODY(ask(app, "GET /api/v1/bare/x"), "v1");   // the innermost that has some
     workers_begun = workers_over = 0;
     CHECK_EQ_INT(status_of(app, "GET /x"), 404);
     CHECK_EQ_INT(workers_begun, 1);
@@ -341,6 +348,30 @@ static chopin_app *layered(void) {
     chopin_fixed(in, "/fixed", NULL, "ready");
     chopin_fixed(in, "/deep/fixed", NULL, "ready");
     return app;
+}
+
+static int marks_admin(chopin_ctx *c) { chopin_set(c, "X-Admin", "checked"); return chopin_next(c); }
+
+/* A check on a prefix holds for every path below it, whatever route answers and however the path is encoded. */
+static void middleware_cannot_be_slipped_past(void) {
+    chopin_options o = kit_options();
+    chopin_app *app = chopin_new(&o);
+    chopin_use(app, "/admin", marks_admin);
+    chopin_use(app, "/u/:id/secret", marks_admin);
+    chopin_route(app, "GET", "/:section/x", first_handler, NULL);
+    chopin_route(app, "GET", "/u/*rest", first_handler, NULL);
+    chopin_route(app, "GET", "/admin/own", first_handler, NULL);
+    static const struct { const char *path; int covered; } cases[] = {
+        { "/admin/x", 1 }, { "/%61dmin/x", 1 }, { "/admin/own", 1 }, { "/%61dmin/own", 1 }, { "/other/x", 0 }, { "/administrator/x", 0 },
+        { "/admin/nowhere", 1 }, { "/%61dmin/nowhere", 1 }, { "/u/7/secret/a", 1 }, { "/u/7/public", 0 }, { "/u/7", 0 }, { "/admin", 1 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[128];
+        snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: t\r\n\r\n", cases[i].path);
+        chopin_str reply = kit_play_z(app, text);
+        if (!CHECK_EQ_INT(kit_count(reply, "X-Admin: checked"), cases[i].covered)) printf("%s\n", cases[i].path);
+    }
+    chopin_free(app);
 }
 
 static void middleware_order_and_short_circuit(void) {
@@ -437,7 +468,7 @@ static void headers_may_change_after_chopin_next(void) {
         chopin_str reply = ask(app, whats[i]);
         CHECK(kit_has(reply, "X-After: yes\r\n") && kit_has(reply, "Set-Cookie: after=1") && !kit_has(reply, "X-Inner"));
     }
-    CHECK_STR(kit_body(ask(app, "GET /x")), "text of the handler's stack");
+    CHECK_BODY(ask(app, "GET /x"), "text of the handler's stack");
     chopin_free(app);
 }
 
@@ -560,11 +591,11 @@ static int echo_all(chopin_ctx *c) {
 static void views_of_the_target(void) {
     chopin_app *app = new_app();
     chopin_route(app, "GET", "/*rest", echo_all, NULL);
-    CHECK_STR(kit_body(ask(app, "GET /a%20b/%2f?x=%41+1")), "[GET][/a%20b/%2f?x=%41+1][/a%20b/%2f][/a b//][x=%41+1]");
-    CHECK_STR(kit_body(ask(app, "GET /?")), "[GET][/?][/][/][]");
-    CHECK_STR(kit_body(ask(app, "GET /%252e")), "[GET][/%252e][/%252e][/%2e][]");        // once
-    CHECK_STR(kit_body(kit_play_z(app, "GET http://u.test/p?q HTTP/1.1\r\nHost: t\r\n\r\n")), "[GET][http://u.test/p?q][/p][/p][q]");
-    CHECK_STR(kit_body(kit_play_z(app, "GET http://u.test HTTP/1.1\r\nHost: t\r\n\r\n")), "[GET][http://u.test][/][/][]");
+    CHECK_BODY(ask(app, "GET /a%20b/%2f?x=%41+1"), "[GET][/a%20b/%2f?x=%41+1][/a%20b/%2f][/a b//][x=%41+1]");
+    CHECK_BODY(ask(app, "GET /?"), "[GET][/?][/][/][]");
+    CHECK_BODY(ask(app, "GET /%252e"), "[GET][/%252e][/%252e][/%2e][]");        // once
+    CHECK_BODY(kit_play_z(app, "GET http://u.test/p?q HTTP/1.1\r\nHost: t\r\n\r\n"), "[GET][http://u.test/p?q][/p][/p][q]");
+    CHECK_BODY(kit_play_z(app, "GET http://u.test HTTP/1.1\r\nHost: t\r\n\r\n"), "[GET][http://u.test][/][/][]");
     chopin_free(app);
 }
 
@@ -588,9 +619,9 @@ static void params_queries_and_forms_are_decoded_once(void) {
     chopin_route(app, "GET", "/q", query_of, NULL);
     chopin_route(app, "GET", "/p/:a/*rest", param_of, NULL);
     chopin_route(app, "POST", "/f", form_of, NULL);
-    CHECK_STR(kit_body(ask(app, "GET /s")), "absent");
-    CHECK_STR(kit_body(ask(app, "GET /s?")), "empty");
-    CHECK_STR(kit_body(ask(app, "GET /s?a")), "some");
+    CHECK_BODY(ask(app, "GET /s"), "absent");
+    CHECK_BODY(ask(app, "GET /s?"), "empty");
+    CHECK_BODY(ask(app, "GET /s?a"), "some");
     static const struct { const char *query, *want; } queries[] = {
         { "", "absent" }, { "?", "absent" }, { "?j=1", "absent" }, { "?k", "<>" }, { "?k=", "<>" }, { "?k=1&k=2", "<1>" }, { "?a=b&&k=v=w", "<v=w>" },
         { "?k=a+b", "<a+b>" }, { "?k=%2541", "<%41>" }, { "?k=%C3%A9%26", "<\xc3\xa9&>" }, { "?%6b=1", "absent" }, { "?K=1", "absent" }, { "?kk=1&k=2", "<2>" },
@@ -598,16 +629,16 @@ static void params_queries_and_forms_are_decoded_once(void) {
     for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) {
         char what[100];
         snprintf(what, sizeof what, "GET /q%s", queries[i].query);
-        CHECK_STR(kit_body(ask(app, what)), queries[i].want);
+        CHECK_BODY(ask(app, what), queries[i].want);
     }
-    CHECK_STR(kit_body(ask(app, "GET /p/x%2fy/a/b%20c/")), "<x/y><a/b c/>");             // an escaped slash makes no segment
-    CHECK_STR(kit_body(ask(app, "GET /p/%252f/")), "<%2f><>");
-    CHECK_STR(kit_body(ask(app, "GET /p/a+b/+")), "<a+b><+>");
+    CHECK_BODY(ask(app, "GET /p/x%2fy/a/b%20c/"), "<x/y><a/b c/>");             // an escaped slash makes no segment
+    CHECK_BODY(ask(app, "GET /p/%252f/"), "<%2f><>");
+    CHECK_BODY(ask(app, "GET /p/a+b/+"), "<a+b><+>");
     static const char form[] = "application/x-www-form-urlencoded";
-    CHECK_STR(kit_body(post(app, "/f", form, "k=a+b%2Bc%2541")), "<a b+c%41>");
-    CHECK_STR(kit_body(post(app, "/f", "Application/X-WWW-Form-Urlencoded; charset=utf-8", "j=&k=")), "<>");
-    CHECK_STR(kit_body(post(app, "/f", form, "%6B=2")), "<2>");
-    CHECK_STR(kit_body(post(app, "/f", form, "")), "absent");
+    CHECK_BODY(post(app, "/f", form, "k=a+b%2Bc%2541"), "<a b+c%41>");
+    CHECK_BODY(post(app, "/f", "Application/X-WWW-Form-Urlencoded; charset=utf-8", "j=&k="), "<>");
+    CHECK_BODY(post(app, "/f", form, "%6B=2"), "<2>");
+    CHECK_BODY(post(app, "/f", form, ""), "absent");
     CHECK_EQ_INT(kit_status(post(app, "/f", "text/plain", "k=1")), 415);
     CHECK_EQ_INT(kit_status(post(app, "/f", form, "j=%zz&k=1")), 400);
     CHECK_EQ_INT(kit_status(post(app, "/f", form, "j=%00&k=1")), 400);
@@ -635,10 +666,10 @@ static int cookie_of(chopin_ctx *c) {
 static void cookies_are_found_on_every_line(void) {
     chopin_app *app = new_app();
     chopin_route(app, "GET", "/", cookie_of, NULL);
-    CHECK_STR(kit_body(ask(app, "GET /")), "no<>no<>");
-    CHECK_STR(kit_body(ask_with(app, "GET /", "Cookie: a=1; b=\"q\"\r\n")), "<1><q>");
-    CHECK_STR(kit_body(ask_with(app, "GET /", "Cookie: x=1\r\nCookie: b=; a=%41\r\n")), "<%41><>");
-    CHECK_STR(kit_body(ask_with(app, "GET /", "Cookie: A=1; aa=2; a=3; a=4\r\n")), "<3>no<>");
+    CHECK_BODY(ask(app, "GET /"), "no<>no<>");
+    CHECK_BODY(ask_with(app, "GET /", "Cookie: a=1; b=\"q\"\r\n"), "<1><q>");
+    CHECK_BODY(ask_with(app, "GET /", "Cookie: x=1\r\nCookie: b=; a=%41\r\n"), "<%41><>");
+    CHECK_BODY(ask_with(app, "GET /", "Cookie: A=1; aa=2; a=3; a=4\r\n"), "<3>no<>");
     chopin_free(app);
 }
 
@@ -688,7 +719,7 @@ static void trailers_are_kept_apart(void) {
     chopin_route(app, "POST", "/", trailer_of, NULL);
     // Arriving slowly, so that the handler waits for its body.
     static const char request[] = "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nWiki\r\n0\r\nX-Sum: 42 \r\nX-Other: 1\r\n\r\n";
-    CHECK_STR(kit_body(chopin_test_request(app, chopin__str_z(request), &(chopin_test_options){ .read_step = 7 })), "<Wiki><42>");
+    CHECK_BODY(chopin_test_request(app, chopin__str_z(request), &(chopin_test_options){ .read_step = 7 }), "<Wiki><42>");
     chopin_free(app);
 }
 
@@ -700,9 +731,9 @@ static int host_of(chopin_ctx *c) {
 static void the_host_is_the_targets_or_the_headers(void) {
     chopin_app *app = new_app();
     chopin_route(app, "GET", "/", host_of, NULL);
-    CHECK_STR(kit_body(kit_play_z(app, "GET / HTTP/1.1\r\nHost: a.test:81\r\n\r\n")), "<a.test:81>");
-    CHECK_STR(kit_body(kit_play_z(app, "GET http://b.test:82/ HTTP/1.1\r\nHost: a.test:81\r\n\r\n")), "<b.test:82>");
-    CHECK_STR(kit_body(kit_play_z(app, "GET / HTTP/1.0\r\n\r\n")), "absent");
+    CHECK_BODY(kit_play_z(app, "GET / HTTP/1.1\r\nHost: a.test:81\r\n\r\n"), "<a.test:81>");
+    CHECK_BODY(kit_play_z(app, "GET http://b.test:82/ HTTP/1.1\r\nHost: a.test:81\r\n\r\n"), "<b.test:82>");
+    CHECK_BODY(kit_play_z(app, "GET / HTTP/1.0\r\n\r\n"), "absent");
     CHECK_EQ_INT(kit_status(kit_play_z(app, "GET / HTTP/1.1\r\n\r\n")), 400);
     chopin_free(app);
 }
@@ -740,8 +771,8 @@ static void typed_getters_answer_400_with_the_name(void) {
     chopin_app *app = new_app();
     chopin_route(app, "GET", "/:u", typed, NULL);
     static const char good[] = "X-Flag: yes\r\nCookie: e=green\r\n";
-    CHECK_STR(kit_body(ask_with(app, "GET /18446744073709551615?i=-9223372036854775808&f=2.5e3&s=%C3%A9", good)), "-9223372036854775808 18446744073709551615 2500 1 1 \xc3\xa9");
-    CHECK_STR(kit_body(ask_with(app, "GET /0?i=0&f=-0.5&s=", good)), "0 0 -0.5 1 1 ");
+    CHECK_BODY(ask_with(app, "GET /18446744073709551615?i=-9223372036854775808&f=2.5e3&s=%C3%A9", good), "-9223372036854775808 18446744073709551615 2500 1 1 \xc3\xa9");
+    CHECK_BODY(ask_with(app, "GET /0?i=0&f=-0.5&s=", good), "0 0 -0.5 1 1 ");
     static const struct { const char *what, *headers, *name; } bad[] = {
         { "GET /1?f=1&s=", good, "\\\"i\\\" is missing" },             { "GET /1?i=&f=1&s=", good, "\\\"i\\\" must be" },     { "GET /1?i=9223372036854775808&f=1&s=", good, "\\\"i\\\"" },
         { "GET /1?i=1x&f=1&s=", good, "\\\"i\\\"" },                   { "GET /1?i=+1&f=1&s=", good, "\\\"i\\\"" },           { "GET /1?i=%201&f=1&s=", good, "\\\"i\\\"" },
@@ -768,9 +799,9 @@ static int fallbacks(chopin_ctx *c) {
 static void or_getters_never_answer(void) {
     chopin_app *app = new_app();
     chopin_route(app, "GET", "/", fallbacks, NULL);
-    CHECK_STR(kit_body(ask(app, "GET /")), "-7 8 1.5 1 5 none");
-    CHECK_STR(kit_body(ask(app, "GET /?i=x&u=-1&f=&b=2&e=blue&s=")), "-7 8 1.5 1 5 ");
-    CHECK_STR(kit_body(ask(app, "GET /?i=3&u=4&f=5&b=off&e=red&s=t")), "3 4 5 0 0 t");
+    CHECK_BODY(ask(app, "GET /"), "-7 8 1.5 1 5 none");
+    CHECK_BODY(ask(app, "GET /?i=x&u=-1&f=&b=2&e=blue&s="), "-7 8 1.5 1 5 ");
+    CHECK_BODY(ask(app, "GET /?i=3&u=4&f=5&b=off&e=red&s=t"), "3 4 5 0 0 t");
     chopin_free(app);
 }
 
@@ -1067,6 +1098,7 @@ int main(int argc, char **argv) {
     RUN(slash_policy_is_one_policy);
     RUN(redirect_slash_goes_to_the_registered_one);
     RUN(groups_nest_and_user_data_is_found);
+    RUN(middleware_cannot_be_slipped_past);
     RUN(middleware_order_and_short_circuit);
     RUN(pipelined_requests_go_through_their_own_chains);
     RUN(chopin_next_runs_the_rest_once);

@@ -237,7 +237,7 @@ typedef struct chopin_options {
     /* hooks */
     void       *user;                 /* chopin_app_user() returns it */
     int       (*on_worker_start)(chopin_worker *w, void *user); /* on the worker's thread, before its first connection; negative stops the start */
-    void      (*on_worker_stop)(chopin_worker *w, void *user);  /* on the worker's thread, after its last connection */
+    void      (*on_worker_stop)(chopin_worker *w, void *user);  /* on the worker's thread, after its last connection; not after a start that failed */
     void      (*log)(void *user, chopin_level level, const char *text); /* any thread  (default: one line to stderr) */
     chopin_level log_level;           /* what is below is not logged   (default CHOPIN_INFO) */
     bool        quiet;                /* log errors only */
@@ -4887,9 +4887,9 @@ static chopin_str chopin__router_other_slash(const chopin__router *r, chopin_str
    - After detach() nothing of that port comes back, not even from a batch already fetched: events carry slab ids.
    - wait() yields one event at a time; false means the turn is over, and the next call may sleep, until `until_ms`.
    ========================================================================================================== */
-enum { CHOPIN__IN = CHOPIN_READ, CHOPIN__OUT = CHOPIN_WRITE, CHOPIN__HUNG = 64 };   // HUNG: both directions are gone
+enum { CHOPIN__IN = CHOPIN_READ, CHOPIN__OUT = CHOPIN_WRITE, CHOPIN__HUNG = 64, CHOPIN__OVER = 128 };   // HUNG: both directions are gone; OVER: so it is remembered
 
-typedef enum chopin__port_kind { CHOPIN__LISTENER, CHOPIN__CONNECTION, CHOPIN__WAITER } chopin__port_kind;
+typedef enum chopin__port_kind { CHOPIN__LISTENER, CHOPIN__CONNECTION, CHOPIN__WAITER, CHOPIN__TICKETED } chopin__port_kind;
 
 typedef struct chopin__port {           // first member of every slab entry
     chopin__slab_entry   entry;
@@ -4935,6 +4935,7 @@ typedef struct chopin__io_ops {
     void    (*wake)  (chopin__io *io);                                     // ends a sleep; any thread, signal handlers
     int64_t (*now)   (chopin__io *io);                                     // monotonic milliseconds; virtual under script
     int     (*fd)    (chopin__io *io);                                     // readable when wait() has something; -1: none
+    bool    (*busy)  (chopin__io *io);                                     // wait() has something that fd() does not show
     void    (*close) (chopin__io *io, chopin__heap *heap);
 } chopin__io_ops;
 
@@ -5037,6 +5038,7 @@ static bool chopin__epoll_attach(chopin__io *io, chopin__port *port, bool shared
     case CHOPIN__LISTENER:   event.events = shared ? EPOLLIN | (uint32_t)EPOLLEXCLUSIVE : EPOLLIN; break;
     case CHOPIN__WAITER:     event.events = (port->armed & CHOPIN__IN ? EPOLLIN | EPOLLRDHUP : 0)
                                           | (port->armed & CHOPIN__OUT ? EPOLLOUT : 0) | EPOLLONESHOT; break;
+    case CHOPIN__TICKETED:   break;
     }
     return epoll_ctl(e->fd, EPOLL_CTL_ADD, port->fd, &event) == 0;
 }
@@ -5087,8 +5089,8 @@ static bool chopin__epoll_start(chopin__io *io, chopin__port *port, int what) {
 }
 
 static void chopin__epoll_stop(chopin__io *io, chopin__port *port, int what) {
-    (void)io;
     port->armed &= (uint8_t)~what;
+    if (CHOPIN__UNLIKELY(port->ready & CHOPIN__OVER)) chopin__epoll_list(io->state, port);   // its edge has passed: nobody else will say so
 }
 
 /* A closed connection leaves the set by itself; listeners and waiters may be open elsewhere too. */
@@ -5150,7 +5152,13 @@ static bool chopin__epoll_run(chopin__io *io, chopin__port *port, chopin__event 
         *event = (chopin__event){ .port = port, .what = CHOPIN__OUT, .result = port->result };
         return true;
     }
-    if (!in || !chopin__epoll_recv(io, port, event)) return false;
+    if (!in) {                                               // nobody asks for input, but that the client is gone must be known
+        if (!(port->ready & CHOPIN__OVER)) return false;
+        port->ready &= (uint8_t)~CHOPIN__OVER;
+        *event = (chopin__event){ .port = port, .what = CHOPIN__HUNG };
+        return true;
+    }
+    if (!chopin__epoll_recv(io, port, event)) return false;
     if (port->ready & CHOPIN__IN && port->armed & CHOPIN__IN) chopin__epoll_list(io->state, port);
     return true;
 }
@@ -5177,11 +5185,9 @@ static inline bool chopin__epoll_event(chopin__io *io, chopin__port *port, uint3
         return true;
     }
     if (over) port->ready |= CHOPIN__HUNG;
+    if (events & (EPOLLHUP | EPOLLERR)) port->ready |= CHOPIN__OVER;
     port->ready |= (uint8_t)ready;
-    if (chopin__epoll_run(io, port, event)) return true;
-    if (!(events & (EPOLLHUP | EPOLLERR))) return false;
-    *event = (chopin__event){ .port = port, .what = CHOPIN__HUNG };
-    return true;
+    return chopin__epoll_run(io, port, event);
 }
 
 static int chopin__epoll_timeout(int64_t until_ms) {
@@ -5235,10 +5241,11 @@ static void chopin__epoll_wake(chopin__io *io) {
 
 static int64_t chopin__epoll_now(chopin__io *io) { (void)io; return chopin__clock_ms(); }
 static int     chopin__epoll_fd(chopin__io *io) { return ((chopin__epoll *)io->state)->fd; }
+static bool    chopin__epoll_busy(chopin__io *io) { chopin__epoll *e = io->state; return e->first || e->accepting || e->fetched; }
 
 static const chopin__io_ops chopin__epoll_ops = {
     "epoll", chopin__epoll_open, chopin__epoll_attach, chopin__epoll_start, chopin__epoll_stop, chopin__epoll_detach, chopin__epoll_finish,
-    chopin__epoll_unsent, chopin__epoll_wait, chopin__epoll_wake, chopin__epoll_now, chopin__epoll_fd, chopin__epoll_close,
+    chopin__epoll_unsent, chopin__epoll_wait, chopin__epoll_wake, chopin__epoll_now, chopin__epoll_fd, chopin__epoll_busy, chopin__epoll_close,
 };
 #endif /* __linux__ */
 
@@ -5476,10 +5483,11 @@ static void chopin__script_wake(chopin__io *io) {
 
 static int64_t chopin__script_now(chopin__io *io) { return ((chopin__script *)io->state)->now; }
 static int     chopin__script_fd(chopin__io *io) { (void)io; return -1; }
+static bool    chopin__script_busy(chopin__io *io) { (void)io; return false; }
 
 static const chopin__io_ops chopin__script_ops = {
     "script", chopin__script_open, chopin__script_attach, chopin__script_start, chopin__script_stop, chopin__script_detach, chopin__script_finish,
-    chopin__script_unsent, chopin__script_wait, chopin__script_wake, chopin__script_now, chopin__script_fd, chopin__script_close,
+    chopin__script_unsent, chopin__script_wait, chopin__script_wake, chopin__script_now, chopin__script_fd, chopin__script_busy, chopin__script_close,
 };
 
 /* ==========================================================================================================
@@ -5519,6 +5527,8 @@ typedef struct chopin__use {            // one chopin_use()
     chopin__step step;
 } chopin__use;
 
+#define CHOPIN__LIMITS 16               // chopin_limit() calls of one server
+
 typedef struct chopin__site {           // what all workers share; never written while serving, but for the atomics
     chopin_options    options;          // resolved
     chopin__rules     rules;
@@ -5529,6 +5539,7 @@ typedef struct chopin__site {           // what all workers share; never written
     chopin__use      *uses;
     chopin__networks  trusted;
     uint64_t          seed;
+    int               limit_count;      // how often chopin_limit() was called
     _Atomic bool      stopping;
 } chopin__site;
 
@@ -5637,6 +5648,7 @@ struct chopin_worker {
     void           *user;
     chopin__port   *listeners[16];
     int             listener_count;
+    chopin__guard_limiter limiters[CHOPIN__LIMITS]; // one for each chopin_limit(), made when first asked
     int             spare_fd;           // given up to answer when descriptors run out
     // any thread
     _Atomic(chopin__post *) inbox;
@@ -5974,11 +5986,19 @@ static uint64_t chopin__ctx_id(chopin_ctx *c) {
     return c->id;
 }
 
+/* Headers that were set for a body which will not be sent. */
+static void chopin__lines_forget_body(chopin__reply *r) {
+    static const char *const of_body[] = { "Content-Encoding", "Content-Language", "Content-Range", "Content-Disposition", "Cache-Control", "Expires", "ETag", "Last-Modified" };
+    r->type = chopin__absent();
+    for (size_t i = 0; r->lines_len && i < CHOPIN__COUNT(of_body); i++) chopin__lines_remove(r, chopin__str_z(of_body[i]));
+}
+
 /* application/problem+json (RFC 9457). `tell`: the client sees the text, else the request id. */
 static int chopin__problem(chopin_ctx *c, int status, chopin_str text, bool tell) {
     char room[512], id[32];
     chopin__json_out out = { .ptr = room, .cap = sizeof room, .arena = &c->arena };
     if (c->reply.status) return chopin__answer_refused(c, status, CHOPIN__BODY_NONE, NULL, NULL, "");
+    chopin__lines_forget_body(&c->reply);
     snprintf(id, sizeof id, "request %016llx", (unsigned long long)chopin__ctx_id(c));
     chopin__json_put(&out, "{\"status\":", 10);
     chopin__json_u64(&out, (uint64_t)status);
@@ -6840,7 +6860,7 @@ typedef struct chopin__waiter {         // a slab entry for a descriptor that a 
 } chopin__waiter;
 
 typedef struct chopin__ticket {         // a slab entry for a fiber that another one will wake
-    chopin__slab_entry entry;
+    chopin__port  port;                 // no descriptor, but a kind: nobody must take it for a connection
     chopin__wait *wait;                 // parked, or NULL
     bool          woken;                // WAKE came first
 } chopin__ticket;
@@ -7066,7 +7086,7 @@ static void chopin__worker_close_listeners(chopin_worker *w, bool hand_over) {
                 chopin__worker_accept(w, fd);
             }
         }
-        w->io.ops->detach(&w->io, port, !hand_over);
+        w->io.ops->detach(&w->io, port, true);               // a successor has a descriptor of its own for the same socket
         chopin__slab_give(&w->slab, port);
     }
     w->listener_count = 0;
@@ -7139,6 +7159,7 @@ static inline void chopin__worker_event(chopin_worker *w, const chopin__event *e
     case CHOPIN__CONNECTION: chopin__conn_event(w, (chopin__conn *)event->port, event); break;
     case CHOPIN__LISTENER:   chopin__worker_listener_event(w, event); break;
     case CHOPIN__WAITER:     chopin__wake(w, ((chopin__waiter *)event->port)->wait, (int)event->result); break;
+    case CHOPIN__TICKETED:   break;
     }
 }
 
@@ -7281,6 +7302,7 @@ static void chopin__worker_done(chopin_worker *w) {
     }
     if (w->fibers.count) chopin__worker_report_depth(w);
     if (w->fibers.count) chopin__fibers_done(&w->fibers);
+    for (int i = 0; i < CHOPIN__LIMITS; i++) chopin__guard_limiter_done(&w->limiters[i], &w->site->heap);
     if (w->spare) chopin__pool_give(&w->contexts, w->spare);
     w->spare = NULL;
     if (w->inputs.heap) {
@@ -7369,8 +7391,8 @@ typedef struct chopin__server {
     struct sigaction old_term, old_int, old_pipe, old_faults[5];
     chopin_str     test_reply;          // of the last chopin_test_request()
     size_t         test_cap;
-    chopin__script test_script;
-    struct chopin__owned { struct chopin__owned *next; void *ptr; size_t size; void (*done)(chopin__heap *heap, void *ptr); } *owned;
+    chopin__guard_limiter test_limiters[CHOPIN__LIMITS]; // of chopin_test_request(), between calls
+    struct chopin__owned { struct chopin__owned *next; void *ptr; size_t size; } *owned;
 } chopin__server;
 
 static _Atomic(chopin__server *) chopin__served;            // for signal handlers: who is to be stopped
@@ -7682,8 +7704,10 @@ static int chopin__fixed_handler(chopin_ctx *c) {
 
 /* Every line "Name: value\r\n", names tokens and not ours to write, values without controls. */
 static bool chopin__lines_ok(chopin_str lines) {
+    if (lines.len && lines.ptr[lines.len - 1] != '\n') return false;
     while (lines.len) {
         chopin_str line = chopin__cut(&lines, '\n'), name = chopin__cut(&line, ':');
+        if (chopin__equal_nocase(name, CHOPIN_STR("content-type"))) return false;    // it has an option of its own
         if (!line.len || line.ptr[line.len - 1] != '\r' || !chopin__is_token(name) || chopin__header_is_ours(name)) return false;
         if (!chopin__is_field_value(chopin__str(line.ptr, line.len - 1))) return false;
     }
@@ -8043,7 +8067,7 @@ static int chopin__worker_run(chopin_worker *w) {
     void *stack = o->contain_faults ? chopin__signal_stack() : NULL;
     int   rc = o->on_worker_start ? o->on_worker_start(w, o->user) : 0;
     if (rc >= 0) chopin__worker_enter(w);
-    if (o->on_worker_stop) o->on_worker_stop(w, o->user);
+    if (rc >= 0 && o->on_worker_stop) o->on_worker_stop(w, o->user);
     chopin__signal_stack_free(stack);
     return rc;
 }
@@ -8078,6 +8102,7 @@ static bool chopin__server_start_thread(chopin__server *s, chopin_worker *w) {
     atomic_fetch_sub(&s->live, 1);
     s->workers[count - 1] = NULL;
     atomic_store(&s->worker_count, count - 1);
+    chopin__worker_close_listeners(w, true);                 // whoever waits there is left to the others
     chopin__worker_done(w);
     free(w);
     errno = rc;
@@ -8092,8 +8117,12 @@ static bool chopin__server_replace(chopin_worker *old) {
     bool ok = w != NULL;
     if (ok) {
         w->replace = chopin__server_replace;
-        for (int i = 0; i < old->listener_count; i++) ok = chopin__worker_listen(w, old->listeners[i]->fd, true) && ok;
-        ok = chopin__server_start_thread(s, w) && ok;
+        for (int i = 0; i < old->listener_count; i++) {
+            int fd = fcntl(old->listeners[i]->fd, F_DUPFD_CLOEXEC, 3);
+            if (fd < 0 || chopin__worker_listen(w, fd, true)) continue;   // fewer listeners than the old one had are better than none
+            close(fd);
+        }
+        ok = chopin__server_start_thread(s, w);
     }
     pthread_mutex_unlock(&s->lock);
     if (!ok) chopin__log(&s->site.logger, CHOPIN_ERROR, "worker %d could not be replaced: %s; it goes on", old->index, strerror(errno));
@@ -8152,6 +8181,7 @@ static void chopin__server_say_where(chopin__server *s) {
 
 static void chopin__server_run(chopin__server *s) {
     int workers = atomic_load(&s->worker_count);
+    pthread_mutex_lock(&s->lock);                            // nobody is replaced before all have started
     atomic_store(&s->worker_count, 0);
     for (int i = 0; i < workers; i++) {                      // the list grows again with each thread that runs
         chopin_worker *w = s->workers[i];
@@ -8164,7 +8194,6 @@ static void chopin__server_run(chopin__server *s) {
             break;
         }
     }
-    pthread_mutex_lock(&s->lock);
     while (atomic_load(&s->live) > 0) pthread_cond_wait(&s->changed, &s->lock);
     pthread_mutex_unlock(&s->lock);
     for (int i = 0; i < atomic_load(&s->worker_count); i++) pthread_join(s->threads[i], NULL);
@@ -8235,9 +8264,14 @@ static void chopin__offload_end(chopin__server *s) {
     o->ending = false;
 }
 
+/* From here on nobody looks at a worker from outside, and whoever did is done. */
+static void chopin__server_close_gate(chopin__server *s) {
+    atomic_store(&s->ending, true);
+    while (atomic_load(&s->wakers)) sched_yield();
+}
+
 static void chopin__server_end(chopin__server *s) {
-    atomic_store(&s->ending, true);                          // from here on nobody wakes a worker ...
-    while (atomic_load(&s->wakers)) sched_yield();           // ... and whoever did is done
+    chopin__server_close_gate(s);
     chopin__offload_end(s);
     for (int i = 0; i < atomic_load(&s->worker_count); i++) {
         if (s->workers[i]->site) chopin__worker_done(s->workers[i]);
@@ -8279,6 +8313,7 @@ CHOPIN_API void chopin_free(chopin_app *app) {
     chopin__server *s = chopin__server_of(app);
     chopin__heap   *heap = &s->site.heap;
     if (s->open) chopin_close(app);
+    for (int i = 0; i < CHOPIN__LIMITS; i++) chopin__guard_limiter_done(&s->test_limiters[i], heap);
     chopin__offload_end(s);                                  // chopin_test_request() may have started it
     chopin__server_forget(s);
     while (s->past) {
@@ -8291,7 +8326,6 @@ CHOPIN_API void chopin_free(chopin_app *app) {
     while (s->owned) {
         struct chopin__owned *o = s->owned;
         s->owned = o->next;
-        if (o->done) o->done(heap, o->ptr);
         chopin__release(heap, o->ptr, o->size);
         chopin__release(heap, o, sizeof *o);
     }
@@ -8417,6 +8451,7 @@ CHOPIN_API int chopin_fd(chopin_app *app) {
 CHOPIN_API int chopin_next_deadline(chopin_app *app) {
     chopin_worker *w = chopin__open_worker(app);
     if (!w) return -1;
+    if (w->io.ops->busy(&w->io)) return 0;
     w->step_until = CHOPIN__NEVER;
     int64_t until = chopin__worker_until(w);
     if (until == CHOPIN__NEVER) return -1;
@@ -9027,39 +9062,30 @@ CHOPIN_API int chopin_origin_check(chopin_app *app, const char *prefix, const ch
     return chopin_use_with(app, prefix, chopin__origin_middleware, (void *)(uintptr_t)chopin__server_text(s, origins));
 }
 
-typedef struct chopin__limit {          // one chopin_limit(): a table per worker, so that nothing is shared
-    chopin_limit_options  options;
-    int                   workers;
-    uint64_t              seed;
-    chopin__guard_limiter *tables;
+typedef struct chopin__limit {          // one chopin_limit(); each worker has a table of its own, so that nothing is shared
+    chopin_limit_options options;
+    int                  number;        // of its table in chopin_worker.limiters
 } chopin__limit;
 
 static int chopin__limit_middleware(chopin_ctx *c) {
     chopin__limit *l = chopin_use_data(c);
-    chopin__guard_limiter *table = &l->tables[c->w->index % l->workers];
+    chopin__guard_limiter *table = &c->w->limiters[l->number];
     chopin__address client = chopin__ctx_client(c);
-    if (!table->buckets && chopin__guard_limiter_init(table, &c->w->site->heap, &l->options, l->seed) != CHOPIN_OK) return chopin_next(c);
+    if (!table->buckets && chopin__guard_limiter_init(table, &c->w->site->heap, &l->options, c->w->site->seed) != CHOPIN_OK) return chopin_next(c);
     int64_t wait_ms = chopin__guard_take(table, &client, c->w->now);
     if (wait_ms == 0) return chopin_next(c);
     chopin_setf(c, "Retry-After", "%lld", (long long)((wait_ms + 999) / 1000));
     return chopin__problem(c, 429, CHOPIN_STR("too many requests from this address"), true);
 }
 
-static void chopin__limit_done(chopin__heap *heap, void *ptr) {
-    chopin__limit *l = ptr;
-    for (int i = 0; i < l->workers; i++) chopin__guard_limiter_done(&l->tables[i], heap);
-}
-
 CHOPIN_API int chopin_limit(chopin_app *app, const char *prefix, const chopin_limit_options *options) {
     chopin__server *s = chopin__server_of(app);
     chopin_limit_options resolved;
     if (!chopin__guard_limit_resolve(options, &resolved)) return chopin__server_fail(s, CHOPIN_INVALID, "chopin_limit(%s): per_second and burst must be 0 to 1e9", prefix);
-    int workers = s->site.options.workers;
-    chopin__guard_limiter *tables = chopin__server_own(s, (size_t)workers * sizeof *tables);
-    chopin__limit *l = tables ? chopin__server_own(s, sizeof *l) : NULL;
+    if (s->site.limit_count == CHOPIN__LIMITS) return chopin__server_fail(s, CHOPIN_FULL, "chopin_limit(%s): at most %d limits", prefix, CHOPIN__LIMITS);
+    chopin__limit *l = chopin__server_own(s, sizeof *l);
     if (!l) return CHOPIN_MEMORY;
-    s->owned->done = chopin__limit_done;                     // frees what the tables hold, and comes before the tables themselves
-    *l = (chopin__limit){ .options = resolved, .workers = workers, .seed = s->site.seed, .tables = tables };
+    *l = (chopin__limit){ .options = resolved, .number = s->site.limit_count++ };
     return chopin_use_with(app, prefix, chopin__limit_middleware, l);
 }
 
@@ -9090,7 +9116,7 @@ static int chopin__wait_blocking(chopin_worker *w, int fd, int events, int64_t d
 #endif
 
 CHOPIN_API int chopin_sleep(chopin_ctx *c, int64_t ms) {
-    int64_t due = c->w->now + (ms > 0 ? ms : 0);
+    int64_t due = ms < CHOPIN__NEVER - c->w->now ? c->w->now + (ms > 0 ? ms : 0) : CHOPIN__NEVER;
 #if defined(CHOPIN_NO_FIBERS)
     return chopin__wait_timed(c, chopin__wait_blocking(c->w, -1, 0, due), CHOPIN_OK);
 #else
@@ -9152,6 +9178,7 @@ static int chopin__wait_turn(chopin_worker *w, chopin_ctx *c) {
 static int chopin__wait_ticket(chopin_worker *w) {
     chopin__ticket *t = chopin__slab_take(&w->slab);
     if (!t) return CHOPIN_FULL;
+    chopin__port_open(&t->port, -1, CHOPIN__TICKETED);
     return (int)((chopin__slab_id(&w->slab, t) & 0xffffff) | (chopin__slab_id(&w->slab, t) >> 32 & 0x7f) << 24);
 }
 
@@ -9159,7 +9186,7 @@ static chopin__ticket *chopin__ticket_at(chopin_worker *w, int ticket) {
     uint32_t index = (uint32_t)ticket & 0xffffff;
     if (ticket < 0 || index >= w->slab.used) return NULL;
     chopin__ticket *t = chopin__slab_at(&w->slab, index);
-    return (atomic_load_explicit(&t->entry.generation, memory_order_relaxed) & 0x7f) == (uint32_t)ticket >> 24 ? t : NULL;
+    return t->port.kind == CHOPIN__TICKETED && (atomic_load_explicit(&t->port.entry.generation, memory_order_relaxed) & 0x7f) == (uint32_t)ticket >> 24 ? t : NULL;
 }
 
 #if !defined(CHOPIN_NO_FIBERS)
@@ -9241,15 +9268,26 @@ CHOPIN_API chopin_handle chopin_handle_of(chopin_ctx *c) {
     return (chopin_handle){ c->w, chopin__slab_id(&c->w->slab, c->k), atomic_load_explicit(&c->k->serial, memory_order_relaxed) };
 }
 
-CHOPIN_API int chopin_post(chopin_handle handle, void (*fn)(chopin_ctx *c, void *arg), void *arg) {
-    chopin_worker *w = handle.worker;
-    chopin__conn  *k = w ? chopin__slab_get(&w->slab, handle.id) : NULL;
+static int chopin__post_to(chopin_worker *w, chopin_handle handle, void (*fn)(chopin_ctx *c, void *arg), void *arg) {
+    chopin__conn *k = chopin__slab_get(&w->slab, handle.id);
     if (!k || atomic_load_explicit(&k->serial, memory_order_relaxed) != handle.request) return CHOPIN_GONE;
     chopin__post *post = chopin__alloc(&w->site->heap, sizeof *post);
     if (!post) return CHOPIN_MEMORY;
     *post = (chopin__post){ .fn = fn, .arg = arg, .id = handle.id, .serial = handle.request };
     chopin__worker_send(w, post);
     return CHOPIN_OK;
+}
+
+/* The gate of chopin__server_wake_all(): no worker is taken apart while we look at it. */
+CHOPIN_API int chopin_post(chopin_handle handle, void (*fn)(chopin_ctx *c, void *arg), void *arg) {
+    chopin_worker  *w = handle.worker;
+    chopin__server *s = w ? w->server : NULL;
+    int rc = CHOPIN_GONE;
+    if (!s) return rc;
+    atomic_fetch_add(&s->wakers, 1);
+    if (!atomic_load(&s->ending)) rc = chopin__post_to(w, handle, fn, arg);
+    atomic_fetch_sub(&s->wakers, 1);
+    return rc;
 }
 
 CHOPIN_API int chopin_park(chopin_ctx *c, int64_t deadline_ms) {
@@ -9324,10 +9362,16 @@ CHOPIN_API chopin_str chopin_test_request(chopin_app *app, chopin_str bytes, con
     if (chopin__worker_init(w, &s->site, 0, &chopin__script_ops, &script)) {
         w->server = s;
         const chopin_options *so = &s->site.options;
-        if (!so->on_worker_start || so->on_worker_start(w, so->user) >= 0) chopin__script_run(s, &script, w);
+        memcpy(w->limiters, s->test_limiters, sizeof w->limiters);      // what a limit has counted outlives the call
+        bool started = !so->on_worker_start || so->on_worker_start(w, so->user) >= 0;
+        atomic_store(&s->ending, false);
+        if (started) chopin__script_run(s, &script, w);
         chopin__worker_cut(w);
-        if (so->on_worker_stop) so->on_worker_stop(w, so->user);
+        if (started && so->on_worker_stop) so->on_worker_stop(w, so->user);
+        memcpy(s->test_limiters, w->limiters, sizeof w->limiters);
+        memset(w->limiters, 0, sizeof w->limiters);
     }
+    chopin__server_close_gate(s);
     chopin__worker_done(w);
     free(w);
     s->test_reply = chopin__str(client.out ? client.out : chopin__alloc_zero(&s->site.heap, 1), client.out_len);

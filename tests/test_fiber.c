@@ -1341,7 +1341,7 @@ static void a_turn_lets_everybody_else_go_first(void) {
 static int turns_of_the_gone(chopin_ctx *c) {
     int rc = 0, turns = 0;
     while (rc == CHOPIN_OK && turns++ < 100) rc = chopin_wait(chopin_worker_of(c), 0, CHOPIN_TURN, -1);
-    note(rc == CHOPIN_GONE ? "gone" : "?");
+    note(rc == CHOPIN_GONE && (chopin_query(c, "more").ptr || !c->w->turn) ? "gone" : "?");   // the only one has left no trace in the list
     return rc;
 }
 
@@ -1349,7 +1349,12 @@ static void a_client_may_leave_between_turns(void) {
     chopin_options o = kit_options();
     chopin_app *app = chopin_new(&o);
     chopin_route(app, "GET", "/turns", turns_of_the_gone, NULL);
-    chopin__script_client clients[3] = { { .in = text(ASK("/turns")), .reset = true }, { .in = text(ASK("/turns")), .reset = true }, { .in = text(ASK("/turns")), .reset = true } };
+    chopin__script_client clients[3] = { { .in = text(ASK("/turns")), .reset = true } };
+    forget();
+    CHECK_EQ_INT(play(app, clients, 1).closed, 1);
+    CHECK_STR(text(trail), "gone ");
+    play_done(clients, 1);
+    for (int i = 0; i < 3; i++) clients[i] = (chopin__script_client){ .in = text(ASK("/turns?more")), .reset = true };
     forget();
     CHECK_EQ_INT(play(app, clients, 3).closed, 3);
     CHECK_STR(text(trail), "gone gone gone ");
@@ -1512,6 +1517,7 @@ int main(int argc, char **argv) {
         return 0;
     }
     TEST_ONLY(argc, argv);
+    alarm(300);                                              // a handler that is never woken must not hang the whole run
     catch_faults();
     RUN(a_handler_that_never_waits_is_a_plain_call);
     RUN(a_panic_costs_one_request_and_no_stack);

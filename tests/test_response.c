@@ -853,9 +853,45 @@ static void a_panic_is_500_and_cleans_up(void) {
     }
 }
 
+static int sets_then_fails(chopin_ctx *c) {
+    chopin_set(c, "Content-Type", "image/png");
+    chopin_set(c, "Content-Encoding", "gzip");
+    chopin_set(c, "Cache-Control", "public, max-age=9999");
+    chopin_set(c, "X-Kept", "yes");
+    return CHOPIN_MISSING;
+}
+
+/* An error reply does not wear the headers of the body it replaces. */
+static void errors_forget_the_body_they_replace(void) {
+    chopin_options o = kit_options();
+    o.log_level = CHOPIN_ERROR;
+    chopin_app *app = chopin_new(&o);
+    chopin_route(app, "GET", "/x", sets_then_fails, NULL);
+    chopin_str reply = kit_play_z(app, "GET /x HTTP/1.1\r\nHost: t\r\n\r\n");
+    CHECK_EQ_INT(kit_status(reply), 500);
+    CHECK(kit_has(reply, "Content-Type: application/problem+json\r\n"));
+    CHECK(kit_has(reply, "X-Kept: yes\r\n"));
+    CHECK(!kit_has(reply, "gzip") && !kit_has(reply, "image/png") && !kit_has(reply, "Cache-Control"));
+    chopin_free(app);
+}
+
+static void fixed_headers_must_be_whole_lines(void) {
+    const char *const bad[] = { "X: a\r", "X: a", "X: a\n", "Content-Type: a/b\r\n", "X a\r\n" };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        chopin_options o = kit_options();
+        o.log = NULL;
+        chopin_app *app = chopin_new(&o);
+        app->site->logger.level = (chopin_level)(CHOPIN_ERROR + 1);
+        CHECK_EQ_INT(chopin_fixed_with(app, "/f", &(chopin_fixed_options){ .headers = bad[i] }), CHOPIN_INVALID);
+        chopin_free(app);
+    }
+}
+
 int main(int argc, char **argv) {
     TEST_ONLY(argc, argv);
     make_big();
+    RUN(errors_forget_the_body_they_replace);
+    RUN(fixed_headers_must_be_whole_lines);
     RUN(refuses_control_bytes);
     RUN(set_up_refuses_control_bytes);
     RUN(framing_headers_belong_to_the_server);

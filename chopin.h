@@ -42,6 +42,7 @@
        CHOPIN_FIBER_UCONTEXT        fibers by ucontext instead of our own switch (x86-64, aarch64, armv7, riscv64)
        CHOPIN_NO_SIMD               eight bytes at a time instead of SSE2, AVX2 or NEON
        CHOPIN_WITH_VALGRIND         tell valgrind of the stacks
+       CHOPIN_UNWIND_TABLES         keep the tables for stack unwinding in gcc's -Os builds too (exceptions, profilers that need them)
 
    LIFE OF A REQUEST
    Bytes arrive in the worker's buffer and are parsed there; only what is incomplete is copied. The route's chain (middleware, then the handler) is
@@ -381,7 +382,7 @@ CHOPIN_API int  chopin_mount_all(chopin_app *app);                   /* 0, or th
 #define CHOPIN_DELETE(fn, pattern)  CHOPIN_ROUTE("DELETE", fn, pattern)
 #define CHOPIN_OPTIONS(fn, pattern) CHOPIN_ROUTE("OPTIONS", fn, pattern)
 #define CHOPIN_TRACE(fn, pattern)   CHOPIN_ROUTE("TRACE", fn, pattern)
-#define CHOPIN_CONNECT(fn, pattern) CHOPIN_ROUTE("CONNECT", fn, pattern)
+#define CHOPIN_CONNECT(fn, pattern) CHOPIN_ROUTE("CONNECT", fn, pattern)     /* its path is "/"; the connection ends with the reply */
 
 /* ---- the request; every view is valid until the handler returns, parked or not ---- */
 
@@ -657,6 +658,15 @@ CHOPIN_API chopin_counters chopin_counters_of(chopin_app *app);
    >>platform   system includes, what the compiler and the CPU can do, clocks, checked arithmetic
    Everything above this room is the language; everything below asks this room, not the system, for these things.
    ========================================================================================================== */
+
+/* Built for size, the unwinding tables of this file go where debuggers find them and `strip` removes them (.debug_frame): they are an eighth of a
+ * small program, and only the backtrace of a contained fault reads them, which then ends at the first frame of this file. */
+#if defined(__OPTIMIZE_SIZE__) && defined(__GNUC__) && !defined(__clang__) && !defined(__EXCEPTIONS) && !defined(CHOPIN_UNWIND_TABLES)
+#if defined(__x86_64__) || defined(__i386__) || defined(__aarch64__) || defined(__riscv)
+__asm__(".cfi_sections .debug_frame");
+#endif
+#endif
+
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
@@ -2502,6 +2512,7 @@ static int chopin__head_connect(chopin__head *h, const char *base, chopin_str ta
     h->authority_len = h->target_len;
     h->path = h->target;
     h->path_len = 0;
+    h->close = true;                                                    // behind a 2xx a tunnel would begin, and we dig none (RFC 9110 9.3.6)
     return 1;
 }
 
@@ -3107,7 +3118,10 @@ typedef struct chopin__framing {        // what the connection decided about thi
     bool head_only;                     // HEAD: all headers, no body
     bool close;                         // "Connection: close"
     bool keep_1_0;                      // "Connection: keep-alive", echoed to an HTTP/1.0 client
+    bool connect;                       // a 2xx has neither body nor length: what follows it would be the tunnel (RFC 9110 9.3.6)
 } chopin__framing;
+
+static inline bool chopin__framing_has_body(chopin__framing f, int status) { return chopin__status_has_body(status) && !(f.connect && status < 300); }
 
 static inline char *chopin__put(char *to, const char *text, size_t len) { memcpy(to, text, len); return to + len; }
 
@@ -3148,7 +3162,7 @@ static inline char *chopin__put_head(char *to, const chopin__preset *preset, con
         to = chopin__put_status(to, r->status);
         to = chopin__put(to, preset->text + preset->status_len, preset->len - preset->status_len);
     }
-    if (CHOPIN__LIKELY(chopin__status_has_body(r->status))) {
+    if (CHOPIN__LIKELY(chopin__framing_has_body(f, r->status))) {
         if (r->type.len) {
             to = CHOPIN__PUT(to, "Content-Type: ");
             to = chopin__put_short(to, r->type.ptr, r->type.len);
@@ -3205,7 +3219,7 @@ static bool chopin__reply_write_head(chopin__queue *q, chopin__pieces *from, con
  * refers to the caller's bytes, else NULL. False: out of memory; the connection must be cut if anything was written. */
 static bool chopin__reply_write(chopin__queue *q, chopin__pieces *from, const chopin__preset *preset, chopin__reply *r,
                                 chopin__framing f, chopin__piece **borrowed) {
-    bool send_body = !f.head_only && chopin__status_has_body(r->status) && r->body.len > 0;
+    bool send_body = !f.head_only && chopin__framing_has_body(f, r->status) && r->body.len > 0;
     bool refer = send_body && (r->kind >= CHOPIN__BODY_STATIC || (r->kind == CHOPIN__BODY_BORROWED)) && r->body.len > CHOPIN__COPY_BELOW;
     bool ok = chopin__reply_write_head(q, from, preset, r, f, send_body && !refer && r->body.len <= CHOPIN__COPY_BELOW);
     void (*release)(void *) = r->kind == CHOPIN__BODY_OWNED ? r->release : NULL;
@@ -4920,6 +4934,7 @@ typedef struct chopin__io {
     size_t               buf_size;
     _Atomic uint64_t     receives, sends, waits;   // system calls made, for the tests and the counters
     void                *state;         // the backend's own
+    _Atomic int          outside;       // what other threads are at work on for a parked handler: >>script lets real time pass meanwhile
 } chopin__io;
 
 typedef struct chopin__io_ops {
@@ -5280,7 +5295,6 @@ typedef struct chopin__script {
     int64_t        now;                 // virtual milliseconds
     uint64_t       random;              // 0: steps are taken in full
     int            wake[2];             // a pipe: other threads interrupt a sleep
-    _Atomic int    outside;             // jobs on other threads: real time must pass
     bool           moved;               // something happened in this turn
     bool           stuck;               // nothing will ever happen again
     chopin__heap  *heap;
@@ -5450,7 +5464,7 @@ static bool chopin__script_idle(chopin__io *io, int64_t until_ms, chopin__event 
     int64_t next = chopin__script_next_start(s);
     if (until_ms < next) next = until_ms;
     if (s->moved || next <= s->now) return chopin__script_poll(io, 0, event);
-    if (s->waiter_count || atomic_load(&s->outside)) {
+    if (s->waiter_count || atomic_load(&io->outside)) {
         int64_t before = chopin__clock_ms();
         bool    got = chopin__script_poll(io, next == CHOPIN__NEVER || next - s->now > 10000 ? 10000 : (int)(next - s->now), event);
         s->now += chopin__clock_ms() - before;
@@ -5884,7 +5898,7 @@ static inline chopin__framing chopin__ctx_framing(chopin_ctx *c) {
     k->keep = chopin__conn_keeps(c->w, k, c);
     return (chopin__framing){
         .head_only = c->head.method_len == 4 && memcmp(c->base + c->head.method, "HEAD", 4) == 0,
-        .close = !k->keep, .keep_1_0 = k->keep && c->head.minor == 0,
+        .close = !k->keep, .keep_1_0 = k->keep && c->head.minor == 0, .connect = !c->head.path_len,
     };
 }
 
@@ -6413,7 +6427,7 @@ static bool chopin__under_as(chopin_str prefix, chopin_str path, bool pattern) {
 
 static bool chopin__under(chopin_str prefix, chopin_str path) { return chopin__under_as(prefix, path, false); }
 
-static chopin_str chopin__ctx_path(const chopin_ctx *c) { return chopin__ctx_str(c, c->head.path, c->head.path_len); }
+static chopin_str chopin__ctx_path(const chopin_ctx *c) { return c->head.path_len ? chopin__ctx_str(c, c->head.path, c->head.path_len) : CHOPIN_STR("/"); }
 static chopin_str chopin__ctx_method(const chopin_ctx *c) { return chopin__ctx_str(c, c->head.method, c->head.method_len); }
 
 static int chopin__answer_allow(chopin_ctx *c, int status) {
@@ -7255,7 +7269,7 @@ static bool chopin__worker_init(chopin_worker *w, chopin__site *site, int index,
     if (!chopin__worker_io(w, ops, io_state)) return false;
     chopin__heap *heap = &site->heap;
     w->ctx_size = chopin__ctx_size(site);
-    w->wait_cap = ops == &chopin__script_ops ? 0 : o->epoll_timeout_ms;
+    w->wait_cap = o->epoll_timeout_ms;
     chopin__pool_init(&w->pieces.blocks, heap, o->write_buffer + sizeof(chopin__piece), 256);
     chopin__pool_init(&w->pieces.nodes, heap, sizeof(chopin__piece), 1024);
     chopin__pool_init(&w->inputs, heap, chopin__max(o->read_buffer, o->max_head + 2), 256);
@@ -8605,7 +8619,7 @@ CHOPIN_API int chopin_mount_all(chopin_app *app) {
 
 CHOPIN_API chopin_str chopin_method(chopin_ctx *c) { return chopin__ctx_method(c); }
 CHOPIN_API chopin_str chopin_target(chopin_ctx *c) { return chopin__ctx_str(c, c->head.target, c->head.target_len); }
-CHOPIN_API chopin_str chopin_path(chopin_ctx *c) { return c->head.path_len ? chopin__ctx_path(c) : CHOPIN_STR("/"); }
+CHOPIN_API chopin_str chopin_path(chopin_ctx *c) { return chopin__ctx_path(c); }
 CHOPIN_API int chopin_http_minor(chopin_ctx *c) { return c->head.minor; }
 
 static chopin_str chopin__decoded(chopin_ctx *c, chopin_str raw) {
@@ -9226,14 +9240,14 @@ CHOPIN_API int chopin_wait(void *worker, int fd, int events, int64_t deadline_ms
     if (!w || w != chopin__this_worker || !w->running) return chopin__wait_outside(fd, events, deadline_ms);
     chopin_ctx *c = w->running;
     if (events & CHOPIN_WAKE)   return chopin__wait_wake(w, fd);
-    if (events & CHOPIN_TICKET) return chopin__wait_ticket(w);
+    if (events & CHOPIN_TICKET) return chopin__park_failed(c, chopin__wait_ticket(w));
 #if defined(CHOPIN_NO_FIBERS)
     if (events & (CHOPIN_TURN | CHOPIN_PARK)) return CHOPIN_OK;
 #else
-    if (events & CHOPIN_TURN)   return chopin__wait_turn(w, c);
-    if (events & CHOPIN_PARK)   return chopin__wait_park(w, c, fd, deadline_ms);
+    if (events & CHOPIN_TURN)   return chopin__park_failed(c, chopin__wait_turn(w, c));
+    if (events & CHOPIN_PARK)   return chopin__park_failed(c, chopin__wait_park(w, c, fd, deadline_ms));
 #endif
-    return chopin__wait_descriptor(w, c, fd, events, deadline_ms);
+    return chopin__park_failed(c, chopin__wait_descriptor(w, c, fd, events, deadline_ms));
 }
 
 #if !defined(CHOPIN_NO_FIBERS)
@@ -9257,9 +9271,9 @@ CHOPIN_API int chopin_offload(chopin_ctx *c, int (*fn)(void *arg), void *arg) {
     wait.parked = false;
     if (c->gone) return CHOPIN_GONE;
     if (!chopin__offload_ready(w, c) || !chopin__offload_add(w->server, &job)) return chopin__park_failed(c, CHOPIN_FULL);
-    if (w->io.ops == &chopin__script_ops) atomic_fetch_add(&((chopin__script *)w->io.state)->outside, 1);
+    atomic_fetch_add(&w->io.outside, 1);
     int rc = chopin__park(w, c, &wait, CHOPIN__NEVER);       // the message that ends it is read by the loop, hence after this
-    if (w->io.ops == &chopin__script_ops) atomic_fetch_sub(&((chopin__script *)w->io.state)->outside, 1);
+    atomic_fetch_sub(&w->io.outside, 1);
     return rc == CHOPIN_OK ? job.result : rc;
 #endif
 }
@@ -9304,10 +9318,9 @@ CHOPIN_API int chopin_park(chopin_ctx *c, int64_t deadline_ms) {
     (void)wait;
 #else
     if (!c->woken) {
-        bool outside = c->w->io.ops == &chopin__script_ops;
-        if (outside) atomic_fetch_add(&((chopin__script *)c->w->io.state)->outside, 1);
+        atomic_fetch_add(&c->w->io.outside, 1);
         rc = chopin__park(c->w, c, &wait, deadline_ms < 0 ? CHOPIN__NEVER : deadline_ms);
-        if (outside) atomic_fetch_sub(&((chopin__script *)c->w->io.state)->outside, 1);
+        atomic_fetch_sub(&c->w->io.outside, 1);
     }
 #endif
     c->woken = false;
@@ -9361,6 +9374,7 @@ CHOPIN_API chopin_str chopin_test_request(chopin_app *app, chopin_str bytes, con
     if (posix_memalign((void **)&w, 64, (sizeof *w + 63) & ~(size_t)63) != 0) return chopin__absent();
     if (chopin__worker_init(w, &s->site, 0, &chopin__script_ops, &script)) {
         w->server = s;
+        w->wait_cap = 0;
         const chopin_options *so = &s->site.options;
         memcpy(w->limiters, s->test_limiters, sizeof w->limiters);      // what a limit has counted outlives the call
         bool started = !so->on_worker_start || so->on_worker_start(w, so->user) >= 0;

@@ -1283,6 +1283,26 @@ static void lengths_hold_at_n_and_fail_at_n_plus_one(void) {
     served(app, G "A: b\r\nC: d\r\n\r\n", 1, "pong\n");
     app_free(app);
 }
+static int connected(chopin_ctx *c) {
+    CHECK(chopin__equal(chopin_path(c), CHOPIN_STR("/")));
+    return chopin_text(c, 200, "no tunnel");
+}
+
+/* RFC 9110 9.3.6: a 2xx to CONNECT has no length and no body, and nothing behind it is a request. */
+static void connect_gets_no_length(void) {
+    chopin_app *app = app_with((chopin_options){ 0 });
+    chopin_route(app, "CONNECT", "/", connected, NULL);
+    chopin_str r = kit_play_z(app, "CONNECT a.example:80 HTTP/1.1\r\nHost: a.example:80\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    CHECK_EQ_INT(kit_status(r), 200);
+    CHECK_EQ_INT(kit_count(r, "HTTP/1.1 "), 1);
+    CHECK(kit_has(r, "Connection: close\r\n") && !kit_has(r, "Content-Length") && kit_body(r).len == 0);
+    chopin_free(app);
+    app = app_with((chopin_options){ 0 });
+    r = kit_play_z(app, "CONNECT a.example:80 HTTP/1.1\r\nHost: a.example:80\r\n\r\n");
+    CHECK(kit_status(r) >= 400 && kit_has(r, "Content-Length: "));
+    chopin_free(app);
+}
+
 static void a_connection_serves_max_requests(void) {
     chopin_app *app = app_with((chopin_options){ .max_requests = 3 });
     chopin_str  reply = every_split(app, PING PING "GET /fixed HTTP/1.1\r\nHost: x\r\n\r\n" ADMIN);
@@ -1492,6 +1512,7 @@ int main(int argc, char **argv) {
     RUN(a_client_that_never_reads_costs_little_and_is_cut);
     RUN(lengths_hold_at_n_and_fail_at_n_plus_one);
     RUN(a_connection_serves_max_requests);
+    RUN(connect_gets_no_length);
     RUN(high_water_pauses_parsing);
     RUN(waiting_has_its_limits);
     RUN(a_greedy_handler_gets_503);

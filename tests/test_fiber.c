@@ -1062,6 +1062,33 @@ static void ten_thousand_parked_wake_in_deadline_order(void) {
     chopin_free(app);
 }
 
+/* A client library that finds no room gives up: the request has its 503 whatever the handler says then. */
+static int asks_for_too_much(chopin_ctx *c) {
+    chopin_worker *w = chopin_worker_of(c);
+    int ticket = chopin_wait(w, 0, CHOPIN_TICKET, -1);
+    CHECK(ticket >= 0);
+    CHECK_EQ_INT(chopin_wait(w, ticket, CHOPIN_PARK, chopin_now_ms(c) + 100), CHOPIN_FULL);
+    return chopin_text(c, 200, "never seen");
+}
+
+static void full_waits_of_clients_are_503(void) {
+    chopin_options o = kit_options();
+    o.max_parked = 1;
+    chopin_app *app = chopin_new(&o);
+    app->site->logger.level = (chopin_level)(CHOPIN_ERROR + 1);
+    chopin_route(app, "GET", "/nap/:ms", nap, NULL);
+    chopin_route(app, "GET", "/ask", asks_for_too_much, NULL);
+    chopin__script_client clients[2];
+    memset(clients, 0, sizeof clients);
+    clients[0].in = text(ASK("/nap/100"));
+    clients[1].in = text(ASK("/ask"));
+    CHECK_EQ_INT(play(app, clients, 2).requests, 2);
+    CHECK_EQ_INT(kit_status(got(&clients[0])), 200);
+    CHECK_EQ_INT(kit_status(got(&clients[1])), 503);
+    play_done(clients, 2);
+    chopin_free(app);
+}
+
 static void max_parked_is_503(void) {
     chopin_options o = kit_options();
     o.max_parked = 2;
@@ -1555,6 +1582,7 @@ int main(int argc, char **argv) {
 #if !defined(CHOPIN_NO_FIBERS)
     RUN(ten_thousand_parked_wake_in_deadline_order);
     RUN(max_parked_is_503);
+    RUN(full_waits_of_clients_are_503);
     RUN(gone_client_wakes_its_handler);
     RUN(drain_deadline_cancels_waits);
     RUN(a_wait_without_end_ends_with_the_test_call);

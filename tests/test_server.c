@@ -495,7 +495,9 @@ static int pass(chopin_ctx *c) { return chopin_next(c); }
 static chopin_str etag_of(chopin_str reply, char room[64]) {
     room[0] = 0;
     for (size_t i = 0; i + 30 < reply.len; i++) {
-        if (memcmp(reply.ptr + i, "ETag: ", 6) == 0) sscanf(reply.ptr + i + 6, "%60[^\r]", room);
+        if (memcmp(reply.ptr + i, "ETag: ", 6) != 0) continue;
+        const char *end = memchr(reply.ptr + i, '\r', reply.len - i);
+        snprintf(room, 64, "%.*s", (int)(end - reply.ptr - i - 6), reply.ptr + i + 6);
     }
     return chopin__str_z(room);
 }

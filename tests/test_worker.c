@@ -1477,6 +1477,48 @@ static void embedding_into_another_loop(void) {
     server_free(&s);
 }
 
+static int count_body(chopin_ctx *c) {
+    chopin_str body = chopin_body(c);
+    return body.ptr ? chopin_textf(c, 200, "%zu", body.len) : CHOPIN_ANSWERED;
+}
+
+enum { LARGE_POST = 900000 };
+
+static void *posting_client(void *arg) {
+    server *s = arg;
+    char   *bytes = calloc(1, LARGE_POST);
+    reply   r;
+    int     fd = dial(s->refuse_worker);
+    bool    ok = bytes && say(fd, "POST /count HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n") && say_bytes(fd, bytes, LARGE_POST);
+    s->rc = ok && hear(fd, &r) == 200 ? atoi(r.body.ptr) : -1;
+    atomic_store(&s->served_by[0], 1);
+    close(fd);
+    free(bytes);
+    sem_post(&s->down);
+    return NULL;
+}
+
+/* A step that stopped half-way through what the kernel holds must say so: epoll, edge-triggered, will not. */
+static void embedding_loses_no_readiness(void) {
+    server s;
+    server_with(&s, NULL);
+    chopin_route(s.app, "POST", "/count", count_body, NULL);
+    chopin_listen(s.app, "127.0.0.1:0");
+    if (CHECK_EQ_INT(chopin_open(s.app), CHOPIN_OK)) {
+        s.refuse_worker = chopin_port(s.app, 0);
+        CHECK(pthread_create(&s.thread, NULL, posting_client, &s) == 0);
+        for (int64_t from = now_ms(); sem_trywait(&s.down) != 0 && CHECK(now_ms() - from < 8000); ) {      // header and stall deadlines are later
+            struct pollfd p = { .fd = chopin_fd(s.app), .events = POLLIN };
+            poll(&p, 1, atomic_load(&s.served_by[0]) ? 5 : chopin_next_deadline(s.app));
+            CHECK_EQ_INT(chopin_step(s.app, 0), 1);
+        }
+        pthread_join(s.thread, NULL);
+        CHECK_EQ_INT(s.rc, LARGE_POST);
+        chopin_close(s.app);
+    }
+    server_free(&s);
+}
+
 static int cleaned;
 static void clean(void *arg) { (void)arg; cleaned++; }
 
@@ -1501,6 +1543,59 @@ static void close_ends_an_embedded_server_at_once(void) {
         CHECK_EQ_INT(cleaned, 1);
         char byte;
         CHECK(recv(fd, &byte, 1, 0) <= 0);
+        close(fd);
+    }
+    server_free(&s);
+}
+
+static void reset(int fd) {
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger)) == 0);
+    close(fd);
+}
+
+/* Data and reset arrive as one event: the data may have to wait, the reset may not. */
+static void a_reset_behind_data_wakes_its_handler(void) {
+    for (int parked = 0; parked < 2; parked++) {             // the request itself came with the reset, or more did while its handler waited
+        server s;
+        server_with(&s, NULL);
+        chopin_route(s.app, "GET", "/endless", endless_nap, NULL);
+        cleaned = 0;
+        chopin_listen(s.app, "127.0.0.1:0");
+        if (CHECK_EQ_INT(chopin_open(s.app), CHOPIN_OK)) {
+            int fd = dial(chopin_port(s.app, 0));
+            while (chopin_counters_of(s.app).accepted < 1) chopin_step(s.app, 1000);
+            CHECK(say(fd, GET("/endless")));
+            while (parked && chopin_counters_of(s.app).parked < 1) chopin_step(s.app, 1000);
+            if (parked) CHECK(say(fd, PING));
+            reset(fd);
+            for (int64_t from = now_ms(); chopin_counters_of(s.app).closed < 1 && CHECK(now_ms() - from < 8000); ) chopin_step(s.app, 10);
+            CHECK_EQ_INT(cleaned, (int)chopin_counters_of(s.app).requests);
+            chopin_close(s.app);
+        }
+        server_free(&s);
+    }
+}
+
+/* A post that comes when the server ends, or has ended, finds nobody and says so. */
+static chopin_handle left_behind;
+static int leaves_a_handle(chopin_ctx *c) {
+    left_behind = chopin_handle_of(c);
+    return endless_nap(c);
+}
+
+static void never_run(chopin_ctx *c, void *arg) { (void)c, (void)arg; CHECK(false); }
+
+static void posts_after_the_end_are_gone(void) {
+    server s;
+    server_with(&s, NULL);
+    chopin_route(s.app, "GET", "/leave", leaves_a_handle, NULL);
+    chopin_listen(s.app, "127.0.0.1:0");
+    if (CHECK_EQ_INT(chopin_open(s.app), CHOPIN_OK)) {
+        int fd = dial(chopin_port(s.app, 0));
+        CHECK(say(fd, GET("/leave")));
+        while (chopin_counters_of(s.app).parked < 1) chopin_step(s.app, 1000);
+        chopin_close(s.app);
+        CHECK_EQ_INT(chopin_post(left_behind, never_run, NULL), CHOPIN_GONE);
         close(fd);
     }
     server_free(&s);
@@ -1619,6 +1714,31 @@ static void replaced_under_load(void (*change)(chopin_options *o), const char *h
     server_free(&s);
 }
 
+static _Atomic bool memory_is_short;
+static void *short_alloc(void *ctx, void *ptr, size_t old_size, size_t new_size) {
+    (void)ctx, (void)old_size;
+    if (new_size == 0) { free(ptr); return NULL; }
+    return atomic_load(&memory_is_short) && new_size > 16384 ? NULL : realloc(ptr, new_size);
+}
+static void containing_with_little(chopin_options *o) { o->contain_faults = true; o->max_faults = 1; o->alloc = short_alloc; }
+
+/* Whoever cannot be replaced goes on, with its listeners. */
+static void a_failed_replacement_changes_nothing(void) {
+    server s;
+    server_with(&s, containing_with_little);
+    int port = server_start(&s, "127.0.0.1:0");
+    for (int i = 0; i < 5; i++) CHECK_EQ_INT(ask(port, PING), 200);
+    atomic_store(&memory_is_short, true);
+    CHECK_EQ_INT(ask(port, GET("/die/null")), 500);
+    UNTIL((pthread_mutex_lock(&s.lock), pthread_mutex_unlock(&s.lock), strstr(s.log, "could not be replaced") != NULL));
+    for (int i = 0; i < 5; i++) CHECK_EQ_INT(ask(port, PING), 200);
+    atomic_store(&memory_is_short, false);
+    CHECK_EQ_INT(ask(port, GET("/die/null")), 500);
+    UNTIL(atomic_load(&s.started) == 2);                     // the next fault tries again
+    for (int i = 0; i < 5; i++) CHECK_EQ_INT(ask(port, PING), 200);
+    server_end(&s);
+}
+
 static void abort_replaces_the_worker(void)      { replaced_under_load(containing, GET("/die/abort"), 1); }
 static void max_faults_replaces_the_worker(void) { replaced_under_load(containing_three, GET("/die/null"), 3); }
 
@@ -1687,11 +1807,15 @@ int main(int argc, char **argv) {
     RUN(an_unavailable_backend_falls_back_with_a_line);
     RUN(epoll_timeout_bounds_one_wait);
     RUN(embedding_into_another_loop);
+    RUN(embedding_loses_no_readiness);
     RUN(close_ends_an_embedded_server_at_once);
+    RUN(a_reset_behind_data_wakes_its_handler);
+    RUN(posts_after_the_end_are_gone);
     RUN(descriptors_are_waited_for_with_epoll);
     RUN(main_with_bad_words_exits_1);
     if (SANE) {
         RUN(crashes_under_load_cost_one_request_each);
+        RUN(a_failed_replacement_changes_nothing);
         RUN(abort_replaces_the_worker);
         RUN(max_faults_replaces_the_worker);
         RUN(without_containment_a_crash_ends_the_process);

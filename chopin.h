@@ -2389,7 +2389,7 @@ typedef struct chopin__head {
     uint64_t content_length;            // result: if has_length
     uint32_t method, method_len;        // result: the method starts behind the empty line, if there was one
     uint32_t target, target_len;        // result: as sent
-    uint32_t path, path_len;            // result: "/" at least, "*" for OPTIONS *; empty for CONNECT
+    uint32_t path, path_len;            // result: "/" at least, "*" for OPTIONS *; "/" for CONNECT
     uint32_t query, query_len;          // result: if has_query, behind the '?'
     uint32_t authority;                 // result: where it starts
     chopin__field *fields;              // the caller's, rules->max_headers long. While more is needed, fields[count] is the unfinished one: whoever
@@ -2510,8 +2510,8 @@ static int chopin__head_connect(chopin__head *h, const char *base, chopin_str ta
     }
     h->authority = h->target;
     h->authority_len = h->target_len;
-    h->path = h->target;
-    h->path_len = 0;
+    h->path = h->target + h->target_len + 5;                            // routed as "/": that of the "HTTP/" which must follow
+    h->path_len = 1;
     h->close = true;                                                    // behind a 2xx a tunnel would begin, and we dig none (RFC 9110 9.3.6)
     return 1;
 }
@@ -5898,7 +5898,7 @@ static inline chopin__framing chopin__ctx_framing(chopin_ctx *c) {
     k->keep = chopin__conn_keeps(c->w, k, c);
     return (chopin__framing){
         .head_only = c->head.method_len == 4 && memcmp(c->base + c->head.method, "HEAD", 4) == 0,
-        .close = !k->keep, .keep_1_0 = k->keep && c->head.minor == 0, .connect = !c->head.path_len,
+        .close = !k->keep, .keep_1_0 = k->keep && c->head.minor == 0, .connect = c->head.authority_len && c->head.authority == c->head.target,
     };
 }
 
@@ -6427,7 +6427,7 @@ static bool chopin__under_as(chopin_str prefix, chopin_str path, bool pattern) {
 
 static bool chopin__under(chopin_str prefix, chopin_str path) { return chopin__under_as(prefix, path, false); }
 
-static chopin_str chopin__ctx_path(const chopin_ctx *c) { return c->head.path_len ? chopin__ctx_str(c, c->head.path, c->head.path_len) : CHOPIN_STR("/"); }
+static chopin_str chopin__ctx_path(const chopin_ctx *c) { return chopin__ctx_str(c, c->head.path, c->head.path_len); }
 static chopin_str chopin__ctx_method(const chopin_ctx *c) { return chopin__ctx_str(c, c->head.method, c->head.method_len); }
 
 static int chopin__answer_allow(chopin_ctx *c, int status) {

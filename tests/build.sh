@@ -102,18 +102,20 @@ for cc in gcc clang; do
 done
 
 # other machines; programs run if qemu-user is here
-machine() {     # name compiler qemu flags
+machine() {     # name compiler qemu flags further-tests
     have "$2" || { skip "$1"; return; }
     run=":"
     have "$3" && run=$3
     [ "$3" = none ] && run=
     try "$1" "$2 -std=c11 -O2 -static $4 $strict $define build_c.c build_c2.c -o $out/cross -pthread; $run $out/cross"
     try "$1 no fibers" "$2 -std=c11 -O0 -static -DCHOPIN_NO_FIBERS $4 $strict $define build_c.c build_c2.c -o $out/cross -pthread; $run $out/cross"
-    [ "$run" = : ] || try "$1 test_server" "$2 -std=c11 -O1 -static $4 $define test_server.c -o $out/cross -pthread -lm; $run $out/cross"
+    for test in test_server $5; do
+        [ "$run" = : ] || try "$1 $test" "$2 -std=c11 -O1 -static $4 $define $test.c -o $out/cross -pthread -lm; $run $out/cross"
+    done
 }
-machine aarch64 aarch64-linux-gnu-gcc   qemu-aarch64
-machine arm     arm-linux-gnueabihf-gcc qemu-arm
-machine riscv64 riscv64-linux-gnu-gcc   qemu-riscv64
+machine aarch64 aarch64-linux-gnu-gcc   qemu-aarch64 "" test_fiber
+machine arm     arm-linux-gnueabihf-gcc qemu-arm     "" test_fiber
+machine riscv64 riscv64-linux-gnu-gcc   qemu-riscv64 "" test_fiber
 have s390x-linux-gnu-gcc && machine s390x s390x-linux-gnu-gcc qemu-s390x
 if echo 'int main(void) { return 0; }' | cc -m32 -static -x c - -o "$out/m32" 2>/dev/null; then machine "x86 32-bit" cc none -m32; else skip "x86 32-bit"; fi
 

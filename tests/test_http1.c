@@ -437,7 +437,7 @@ static void target_forms(void) {
     CHECK_STR(QUERY, "a/b");
     CHECK(LINE("OPTIONS *") > 0);
     CHECK_STR(PATH, "*");
-    CHECK(LINE("CONNECT example.com:443") > 0 && p.h.path_len == 0);
+    CHECK(LINE("CONNECT example.com:443") > 0 && p.h.path_len == 1);
     CHECK_STR(AUTHORITY, "example.com:443");
     CHECK(LINE("CONNECT [::1]:443") > 0);
     CHECK_EQ_INT(LINE("CONNECT /"), -400);

@@ -109,7 +109,7 @@ machine() {     # name compiler qemu flags further-tests
     [ "$3" = none ] && run=
     try "$1" "$2 -std=c11 -O2 -static $4 $strict $define build_c.c build_c2.c -o $out/cross -pthread; $run $out/cross"
     try "$1 no fibers" "$2 -std=c11 -O0 -static -DCHOPIN_NO_FIBERS $4 $strict $define build_c.c build_c2.c -o $out/cross -pthread; $run $out/cross"
-    for test in test_server $5; do
+    for test in test_server ${5:-}; do
         [ "$run" = : ] || try "$1 $test" "$2 -std=c11 -O1 -static $4 $define $test.c -o $out/cross -pthread -lm; $run $out/cross"
     done
 }

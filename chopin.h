@@ -5619,6 +5619,13 @@ typedef struct chopin__counts {         // written by the worker, read by anybod
     _Atomic uint64_t accepted, closed, requests, refused, bad_requests, timeouts, parked, faults;
 } chopin__counts;
 
+#define CHOPIN__REPEAT_MAX 4096
+typedef struct chopin__repeat {         // the head that a context still knows
+    chopin_ctx *ctx;                    // NULL: none
+    uint32_t    len, tries;
+    char        head[CHOPIN__REPEAT_MAX];
+} chopin__repeat;
+
 struct chopin_worker {
     // set at start
     chopin__site   *site;
@@ -5639,6 +5646,7 @@ struct chopin_worker {
     chopin__pool    contexts;
     size_t          ctx_size;
     chopin_ctx     *spare;              // the context used last
+    chopin__repeat  repeat;
     chopin__fibers  fibers;
     chopin_ctx     *running;            // whose handler is on this stack right now
     chopin_ctx     *fallen;             // whose handler was abandoned: the next round of the loop answers for it
@@ -5699,15 +5707,18 @@ struct chopin_ctx {
     chopin_worker   *w;
     chopin__arena    arena;
     chopin__capture    *spans;
+    // what follows from the head alone: it stays when the next head is the same
     chopin__head     head;
-    chopin__endpoint *endpoint;         // first of what chopin__ctx_clear() clears; NULL: 404 and the like
-    chopin__conn    *k;
+    chopin__endpoint *endpoint;         // NULL: 404 and the like
+    const chopin__step *steps;
+    uint32_t         step_count;        // length of the chain
+    chopin__found    found;
+    // this request's
+    chopin__conn    *k;                 // first of what chopin__ctx_clear() clears
     const char      *base;              // where the head begins
     char            *pinned;            // the buffer that holds it, once the handler has parked
-    const chopin__step *steps;
-    uint32_t         step, step_count, reached; // where in the chain we are, its length, how far it has come
+    uint32_t         step, reached;     // where in the chain we are, how far it has come
     int              refuse;            // answer this status instead of running the handler
-    chopin__found    found;
     bool             gone;              // the client has left: waits fail
     bool             woken;             // chopin_wake() came before chopin_park()
     bool             form_checked;
@@ -5726,7 +5737,7 @@ static inline chopin_str chopin__ctx_str(const chopin_ctx *c, uint32_t at, uint3
 /* ---- contexts ---- */
 
 static inline void chopin__ctx_clear(chopin_ctx *c) {
-    memset((char *)c + offsetof(chopin_ctx, endpoint), 0, offsetof(chopin_ctx, body) - offsetof(chopin_ctx, endpoint));
+    memset((char *)c + offsetof(chopin_ctx, k), 0, offsetof(chopin_ctx, body) - offsetof(chopin_ctx, k));
     c->body.mode = CHOPIN__NO_BODY;
 }
 
@@ -5754,9 +5765,36 @@ static inline chopin_ctx *chopin__ctx_take(chopin_worker *w) {
     chopin_ctx *c = w->spare;
     w->spare = NULL;
     if (CHOPIN__UNLIKELY(!c) && (c = chopin__ctx_make(w)) == NULL) return NULL;
+    if (c == w->repeat.ctx) w->repeat.ctx = NULL;
     chopin__head_reset(&c->head);
+    c->endpoint = NULL;
+    c->steps = NULL;
+    c->step_count = 0;
+    c->found = CHOPIN__NO_PATH;
     chopin__ctx_clear(c);
     return c;
+}
+
+/* ---- the same head again ----
+ * Clients repeat themselves. When the next head is the last one, byte for byte, then so is all that follows from it (every result is an offset or outlives the
+ * request), and the context used last still knows it: comparing costs a tenth of finding out. */
+
+/* Remembers that `c`, once it is spare, knows what follows from this head. Not each time: where heads differ, copying them all would be for nothing. */
+static inline void chopin__ctx_remember(chopin_worker *w, chopin_ctx *c, uint32_t len) {
+    chopin__repeat *r = &w->repeat;
+    if (++r->tries % 8 != 0 || len > sizeof r->head || c->found != CHOPIN__FOUND || c->refuse || c->endpoint->varies) return;
+    memcpy(r->head, c->base, len);
+    r->len = len;
+    r->ctx = c;
+}
+
+/* The context that knows the head at `at`, ready for a request; NULL: none does. */
+static inline chopin_ctx *chopin__ctx_repeat(chopin_worker *w, const char *at, size_t left) {
+    chopin__repeat *r = &w->repeat;
+    if (!r->ctx || r->ctx != w->spare || left < r->len || memcmp(at, r->head, r->len) != 0) return NULL;
+    w->spare = NULL;
+    chopin__ctx_clear(r->ctx);
+    return r->ctx;
 }
 
 static inline void chopin__ctx_give(chopin_ctx *c) {
@@ -6652,7 +6690,6 @@ static void chopin__conn_begin_body(chopin_worker *w, chopin__conn *k, chopin_ct
 static void chopin__conn_route(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
     chopin_str path = chopin__ctx_path(c);
     chopin__route *route = NULL;
-    c->deadline = CHOPIN__NEVER;
     if (CHOPIN__UNLIKELY(c->head.percent) && !chopin__percent_ok(chopin__ctx_str(c, c->head.target, c->head.target_len))) c->refuse = 400;
     if (CHOPIN__UNLIKELY(k->overflow) && !chopin__equal(path, CHOPIN_STR("/health"))) c->refuse = 503;
     if (CHOPIN__UNLIKELY(c->refuse)) return;
@@ -6662,11 +6699,10 @@ static void chopin__conn_route(chopin_worker *w, chopin__conn *k, chopin_ctx *c)
     c->steps = c->endpoint->steps;
     c->step_count = c->endpoint->step_count;
     if (CHOPIN__UNLIKELY(c->endpoint->varies)) chopin__ctx_varied(c);
-    if (CHOPIN__UNLIKELY(c->endpoint->options.handler_timeout_ms > 0)) c->deadline = w->now + c->endpoint->options.handler_timeout_ms;
 }
 
-/* A head is complete: k->buf[pos ..] starts with `used` bytes of it. */
-static void chopin__conn_begin(chopin_worker *w, chopin__conn *k, chopin_ctx *c, uint32_t used) {
+/* A head is complete: k->buf[pos ..] starts with `used` bytes of it. `known`: all that follows from it is in `c`. */
+static inline void chopin__conn_begin(chopin_worker *w, chopin__conn *k, chopin_ctx *c, uint32_t used, bool known) {
     c->k = k;
     c->base = k->buf + k->pos;
     k->ctx = c;
@@ -6675,7 +6711,11 @@ static void chopin__conn_begin(chopin_worker *w, chopin__conn *k, chopin_ctx *c,
     k->read_due = CHOPIN__NEVER;
     k->requests++;
     chopin__count(&w->counts.requests);
-    chopin__conn_route(w, k, c);
+    if (!known) {
+        chopin__conn_route(w, k, c);
+        chopin__ctx_remember(w, c, used);
+    }
+    c->deadline = c->endpoint && c->endpoint->options.handler_timeout_ms > 0 ? w->now + c->endpoint->options.handler_timeout_ms : CHOPIN__NEVER;
     chopin__conn_begin_body(w, k, c);
     if (c->endpoint && c->endpoint->fixed && c->step_count == 1 && !c->refuse && chopin__conn_fixed(w, k, c)) return;
 #if defined(CHOPIN_NO_FIBERS)
@@ -6713,10 +6753,12 @@ static inline void chopin__conn_serve(chopin_worker *w, chopin__conn *k) {
             if (k->port.out.bytes > w->site->options.low_water) return;
             continue;
         }
-        chopin_ctx *c = k->ctx ? k->ctx : chopin__ctx_take(w);
+        chopin_ctx *c = k->ctx || CHOPIN__UNLIKELY(k->overflow) ? NULL : chopin__ctx_repeat(w, k->buf + k->pos, k->len - k->pos);
+        if (c) { chopin__conn_begin(w, k, c, w->repeat.len, true); continue; }
+        c = k->ctx ? k->ctx : chopin__ctx_take(w);
         if (!c) { k->abort = true; chopin__conn_kill(w, k); return; }
         int used = chopin__head_parse(&c->head, &w->site->rules, k->buf + k->pos, k->len - k->pos);
-        if (CHOPIN__LIKELY(used > 0)) { chopin__conn_begin(w, k, c, (uint32_t)used); continue; }
+        if (CHOPIN__LIKELY(used > 0)) { chopin__conn_begin(w, k, c, (uint32_t)used, false); continue; }
         if (used < 0) chopin__conn_reject(w, k, c, -used, c->head.why);
         else          k->ctx = c;
         return;

@@ -61,6 +61,7 @@ class Shape:
     close: bool = False
     headers: tuple = ()
     body: int = 0
+    varied: bool = False       # no two requests are the same; by load_fixed only
     floor: tuple = ()          # what floor_epoll and floor_uring need to answer it
 
     def request(self, port):
@@ -85,11 +86,13 @@ SHAPES = {s.name: s for s in (
     Shape("plain512", "plaintext, 512 connections", connections=512),
     Shape("json64", "JSON, 64 connections", path="/json", floor=("-j",)),
     Shape("pipelined16", "plaintext, 16 requests a write, 64 connections", depth=16),
+    Shape("varied64", "plaintext with a number in the query, each request another", varied=True),
+    Shape("variedpipe16", "the same, 16 requests a write", depth=16, varied=True),
     Shape("close", "a connection per request, 64 at a time", close=True, floor=("-c",)),
     Shape("headers2k", "plaintext with 2 KiB of request headers, 64 connections", headers=BROWSER_HEADERS),
     Shape("echo64k", "POST 64 KiB, echoed, 16 connections", path="/echo", connections=16, body=65536, floor=("-e",)),
 )}
-DEFAULT_SHAPES = [name for name in SHAPES if name != "echo64k"]
+DEFAULT_SHAPES = [name for name, shape in SHAPES.items() if name != "echo64k" and not shape.varied]
 
 
 # ---- machine and packages -------------------------------------------------------------------------------------
@@ -470,7 +473,7 @@ def fixed_load(build, running, requests, cpu):
     """Exactly that many requests by load_fixed; returns how many it sent, which are whole rounds."""
     shape = running.shape
     command = [build.tool("load_fixed"), "-p", str(running.port), "-u", shape.path, "-c", str(shape.connections),
-               "-P", str(shape.depth), "-n", str(requests), *(["-x"] if shape.close else [])]
+               "-P", str(shape.depth), "-n", str(requests), *(["-x"] if shape.close else []), *(["-v"] if shape.varied else [])]
     done = subprocess.run(["taskset", "-c", str(cpu), *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         raise Bad(done.stderr.strip())

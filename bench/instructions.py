@@ -15,7 +15,7 @@ import time
 import benchlib as lib
 from benchlib import say
 
-SHAPES = ["plain64", "json64", "pipelined16", "close"]
+SHAPES = ["plain64", "varied64", "json64", "pipelined16", "variedpipe16", "close"]
 SERVERS = ["tfb", "floor_epoll", "floor_uring"]
 
 

@@ -8,6 +8,7 @@
  *
  *     -p PORT  of 127.0.0.1       -u PATH   to ask for             -x       a connection for each request
  *     -c N     connections        -P DEPTH  requests in one write  -n N     requests, rounded up to whole rounds
+ *     -v       each request differs from the one before: a number in the query
  *
  * Prints the number of requests answered, or what went wrong and exits with 1.                               */
 #define _GNU_SOURCE 1
@@ -26,7 +27,7 @@
 enum { MAX_CONNS = 4096, MAX_REQUEST = 1024, BUF_SIZE = 1 << 18 };
 
 static int    port = 8080, conn_count = 64, depth = 1;
-static bool   connection_per_request;
+static bool   connection_per_request, varied;
 static int    conns[MAX_CONNS];
 static char  *batch;
 static size_t batch_len;
@@ -83,11 +84,22 @@ static void expect_close(int fd) {
     close(fd);
 }
 
+/* New numbers behind each "?n=". */
+static void renumber(void) {
+    static unsigned n;
+    char digits[6];
+    for (size_t at = 0; at < batch_len; at += batch_len / (size_t)depth) {
+        snprintf(digits, sizeof digits, "%05u", n++ % 100000);
+        memcpy(memmem(batch + at, batch_len - at, "?n=", 3) + 3, digits, 5);
+    }
+}
+
 static void run_round(void) {
     for (int i = 0; i < conn_count; i++) {
         if (connection_per_request) conns[i] = dial();
     }
     for (int i = 0; i < conn_count; i++) {
+        if (varied) renumber();
         if (send(conns[i], batch, batch_len, MSG_NOSIGNAL) != (ssize_t)batch_len) die("send: %m");
     }
     for (int i = 0; i < conn_count; i++) {
@@ -98,7 +110,7 @@ static void run_round(void) {
 
 static void build_batch(const char *path) {
     char one[MAX_REQUEST];
-    size_t len = (size_t)snprintf(one, sizeof one, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s\r\n", path, port,
+    size_t len = (size_t)snprintf(one, sizeof one, "GET %s%s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s\r\n", path, varied ? "?n=00000" : "", port,
                                   connection_per_request ? "Connection: close\r\n" : "");
     batch_len = len * (size_t)depth;
     batch = malloc(batch_len);
@@ -111,7 +123,7 @@ static void build_batch(const char *path) {
 int main(int argc, char **argv) {
     const char *path = "/plaintext";
     long wanted = 6400, done = 0;
-    for (int o; (o = getopt(argc, argv, "p:u:c:P:n:x")) != -1;) {
+    for (int o; (o = getopt(argc, argv, "p:u:c:P:n:xv")) != -1;) {
         switch (o) {
         case 'p': port = atoi(optarg); break;
         case 'u': path = optarg; break;
@@ -119,6 +131,7 @@ int main(int argc, char **argv) {
         case 'P': depth = atoi(optarg); break;
         case 'n': wanted = atol(optarg); break;
         case 'x': connection_per_request = true; break;
+        case 'v': varied = true; break;
         default: return 2;
         }
     }

@@ -1283,6 +1283,53 @@ static void lengths_hold_at_n_and_fail_at_n_plus_one(void) {
     served(app, G "A: b\r\nC: d\r\n\r\n", 1, "pong\n");
     app_free(app);
 }
+static int tells(chopin_ctx *c) {
+    chopin_str body = chopin_body(c);
+    if (chopin__equal(chopin_param(c, "id"), CHOPIN_STR("nap"))) chopin_sleep(c, 5);
+    return chopin_textf(c, 200, "%.*s,%.*s,%.*s,%.*s", CHOPIN_FMT(chopin_param(c, "id")), CHOPIN_FMT(chopin_query(c, "q")), CHOPIN_FMT(chopin_header(c, "X-A")), CHOPIN_FMT(body));
+}
+
+/* What follows from a head is remembered while the same one comes again: it must follow from that one alone. */
+static void the_same_head_again_means_the_same(void) {
+    static const struct { const char *request, *reply; } kinds[] = {
+        { "GET /tell/1?q=a HTTP/1.1\r\nHost: x\r\nX-A: one\r\n\r\n", "1,a,one," },
+        { "GET /tell/2?q=b HTTP/1.1\r\nHost: x\r\nX-A: two\r\n\r\n", "2,b,two," },                       // as long as the first
+        { "POST /tell/3 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", "3,,,abc" },
+        { "POST /tell/3 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\ndef", "3,,,def" },               // same head, another body
+        { "POST /tell/4 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", "4,,,hi" },
+        { "GET /tell/nap HTTP/1.1\r\nHost: x\r\n\r\n", "nap,,," },
+        { "GET /none HTTP/1.1\r\nHost: x\r\n\r\n", "there is nothing at this path" },
+        { "GET /tell/%41?q=%42 HTTP/1.1\r\nHost: x\r\n\r\n", "A,B,," },
+    };
+    enum { KINDS = sizeof kinds / sizeof *kinds, ROUNDS = 400 };
+    chopin_app *app = app_with((chopin_options){ .max_requests = 100000 });
+    chopin_route(app, "GET", "/tell/:id", tells, NULL);
+    chopin_route(app, "POST", "/tell/:id", tells, NULL);
+    static char bytes[ROUNDS * 100];
+    for (unsigned seed = 1; seed <= 12; seed++) {
+        unsigned state = seed;
+        size_t   len = 0, read_step[] = { 0, 1, 37 };
+        int      kind = 0, asked[ROUNDS];
+        for (int i = 0; i < ROUNDS; i++) {
+            state = state * 1664525 + 1013904223;
+            if (state >> 28 < 4) kind = (int)(state >> 20) % KINDS;                                       // runs of some length
+            asked[i] = kind;
+            len += (size_t)snprintf(bytes + len, sizeof bytes - len, "%s", kinds[kind].request);
+        }
+        chopin_str r = chopin_test_request(app, (chopin_str){ bytes, len }, &(chopin_test_options){ .read_step = read_step[seed % 3] });
+        const char *at = r.ptr;
+        for (int i = 0; i < ROUNDS && CHECK(at != NULL); i++) {
+            const char *body = memmem(at, (size_t)(r.ptr + r.len - at), "\r\n\r\n", 4);
+            size_t want = strlen(kinds[asked[i]].reply);
+            if (!CHECK(body != NULL)) break;
+            if (asked[i] == 6) { at = memmem(body, (size_t)(r.ptr + r.len - body), "path\"}", 6); continue; }
+            if (!CHECK((size_t)(r.ptr + r.len - body) >= want + 4 && memcmp(body + 4, kinds[asked[i]].reply, want) == 0)) { printf("seed %u, request %d\n", seed, i); break; }
+            at = body + 4 + want;
+        }
+    }
+    chopin_free(app);
+}
+
 static int connected(chopin_ctx *c) {
     CHECK(chopin__equal(chopin_path(c), CHOPIN_STR("/")));
     return chopin_text(c, 200, "no tunnel");
@@ -1512,6 +1559,7 @@ int main(int argc, char **argv) {
     RUN(a_client_that_never_reads_costs_little_and_is_cut);
     RUN(lengths_hold_at_n_and_fail_at_n_plus_one);
     RUN(a_connection_serves_max_requests);
+    RUN(the_same_head_again_means_the_same);
     RUN(connect_gets_no_length);
     RUN(high_water_pauses_parsing);
     RUN(waiting_has_its_limits);

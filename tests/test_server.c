@@ -496,8 +496,8 @@ static chopin_str etag_of(chopin_str reply, char room[64]) {
     room[0] = 0;
     for (size_t i = 0; i + 30 < reply.len; i++) {
         if (memcmp(reply.ptr + i, "ETag: ", 6) != 0) continue;
-        const char *end = memchr(reply.ptr + i, '\r', reply.len - i);
-        snprintf(room, 64, "%.*s", (int)(end - reply.ptr - i - 6), reply.ptr + i + 6);
+        const char *value = reply.ptr + i + 6, *end = memchr(value, '\r', reply.len - i - 6);
+        snprintf(room, 64, "%.*s", (int)(end - value), value);
     }
     return chopin__str_z(room);
 }

@@ -186,7 +186,8 @@ typedef struct chopin_options {
     /* workers */
     int         workers;              /* threads                       (default: CPUs of our affinity mask, capped by the cgroup quota; CHOPIN_WORKERS) */
     bool        pin_workers;          /* bind worker i to the i-th CPU of the mask */
-    const char *backend;              /* "auto", "epoll"               (default "epoll"; CHOPIN_BACKEND) */
+    const char *backend;              /* "epoll", "uring" (io_uring, Linux 6.1; what is missing is logged and epoll serves), "auto"  (default "epoll"; CHOPIN_BACKEND) */
+    bool        sqpoll;               /* io_uring: a kernel thread submits, which wants a CPU of its own */
     bool        share_port;           /* do not look for another server on the port: a successor starts beside the old one */
     bool        defer_accept;         /* TCP_DEFER_ACCEPT: accept when data has come (hides silent clients) */
     int         backlog;              /* queue of unaccepted connections  (default 8192, capped by the kernel) */
@@ -4895,8 +4896,9 @@ static chopin_str chopin__router_other_slash(const chopin__router *r, chopin_str
    Contract:
    - `in` of a connection and of a listener is armed once and keeps completing until stopped; that of a waiter completes once.
    - Received bytes are at event.data, inside port->buf if that is set, else in the backend's buffer, and valid until the next wait().
-   - `out` sends the front of port->out; it completes with the number of bytes taken, at least 1, or a negative errno. The
-     owner removes them and starts it again while the queue is not empty. Queued bytes must not move until then.
+   - `out` takes bytes off the front of port->out and completes with their number, at least 1, or a negative errno; the owner starts it
+     again while the queue is not empty. What was taken may still be on its way to the socket (`sending`); started then, on a queue that
+     may be empty, `out` completes when it has arrived, with 0. What of it did not fit has come back to the front of the queue.
    - start() gives true when the operation finished at once; its result is in port->result and does not come from wait().
    - After detach() nothing of that port comes back, not even from a batch already fetched: events carry slab ids.
    - wait() yields one event at a time; false means the turn is over, and the next call may sleep, until `until_ms`.
@@ -4912,11 +4914,15 @@ typedef struct chopin__port {           // first member of every slab entry
     uint8_t              armed;         // IN, OUT: operations started and not finished
     uint8_t              ready;         // IN, OUT, HUNG: readiness a backend remembers
     bool                 listed;        // in the backend's list of things to do next turn
+    bool                 sending;       // bytes were taken that are not in the socket yet
+    uint8_t              live;          // what a backend has going on in the kernel
     struct chopin__port *next;          // that list
     char                *buf;           // where `in` receives to; NULL: the backend's buffer
     uint32_t             room;          // bytes free there
     int32_t              result;        // of what finished in start()
     chopin__queue        out;
+    chopin__piece       *taken;         // while sending: the bytes
+    struct chopin__held *held;          // input that came while nobody wanted it
 } chopin__port;
 
 typedef struct chopin__event {
@@ -4929,11 +4935,15 @@ typedef struct chopin__event {
 typedef struct chopin__io {
     const struct chopin__io_ops *ops;
     chopin__slab        *ports;         // where ids are looked up
+    chopin__pool        *inputs;        // receive buffers, of buf_size at least
+    chopin__pieces      *pieces;        // where taken bytes go back to
     const chopin__logger *logger;
     char                *buf;           // the receive buffer of this worker, the owner may swap it between turns
     size_t               buf_size;
     _Atomic uint64_t     receives, sends, waits;   // system calls made, for the tests and the counters
     void                *state;         // the backend's own
+    const char          *why;           // what open() found missing
+    bool                 sqpoll;        // chopin_options.sqpoll, for io_uring
     _Atomic int          outside;       // what other threads are at work on for a parked handler: >>script lets real time pass meanwhile
 } chopin__io;
 
@@ -4944,6 +4954,9 @@ typedef struct chopin__io_ops {
     bool    (*start) (chopin__io *io, chopin__port *port, int what);       // IN or OUT; true: finished at once
     void    (*stop)  (chopin__io *io, chopin__port *port, int what);       // disarms; what has arrived is kept for the next start
     void    (*detach)(chopin__io *io, chopin__port *port, bool close_it);
+    int     (*accept)(chopin__io *io, chopin__port *port);                 // a listener's last look: a connection that waits already; -1: none
+    bool    (*more)  (chopin__io *io, chopin__port *port);                 // has a connection's input come that wait() has not shown?
+    void    (*flush) (chopin__io *io);                                     // nobody will wait any more: what was started is to happen
     void    (*finish)(chopin__io *io, chopin__port *port);                 // no more output will follow: shutdown(SHUT_WR)
     size_t  (*unsent)(chopin__io *io, chopin__port *port);                 // bytes sent that the other side has not acknowledged yet
     bool    (*wait)  (chopin__io *io, int64_t until_ms, chopin__event *event);
@@ -5092,6 +5105,7 @@ static inline bool chopin__epoll_send(chopin__io *io, chopin__port *port) {
     } while (port->result == -EINTR);
     if (!all) port->ready &= (uint8_t)~CHOPIN__OUT;
     if (port->result == -EAGAIN) return false;
+    if (port->result > 0) chopin__queue_sent(&port->out, io->pieces, (size_t)port->result);
     port->armed &= (uint8_t)~CHOPIN__OUT;
     return true;
 }
@@ -5117,6 +5131,19 @@ static void chopin__epoll_detach(chopin__io *io, chopin__port *port, bool close_
     if (port->kind != CHOPIN__CONNECTION) epoll_ctl(e->fd, EPOLL_CTL_DEL, port->fd, &(struct epoll_event){ 0 });
     if (close_it) close(port->fd);
 }
+
+static int chopin__epoll_take(chopin__io *io, chopin__port *port) {
+    (void)io;
+    return accept4(port->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+static bool chopin__epoll_more(chopin__io *io, chopin__port *port) {
+    char first;
+    (void)io;
+    return recv(port->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+static void chopin__epoll_flush(chopin__io *io) { (void)io; }
 
 static void chopin__epoll_finish(chopin__io *io, chopin__port *port) {
     (void)io;
@@ -5259,12 +5286,757 @@ static int     chopin__epoll_fd(chopin__io *io) { return ((chopin__epoll *)io->s
 static bool    chopin__epoll_busy(chopin__io *io) { chopin__epoll *e = io->state; return e->first || e->accepting || e->fetched; }
 
 static const chopin__io_ops chopin__epoll_ops = {
-    "epoll", chopin__epoll_open, chopin__epoll_attach, chopin__epoll_start, chopin__epoll_stop, chopin__epoll_detach, chopin__epoll_finish,
+    "epoll", chopin__epoll_open, chopin__epoll_attach, chopin__epoll_start, chopin__epoll_stop, chopin__epoll_detach, chopin__epoll_take, chopin__epoll_more, chopin__epoll_flush, chopin__epoll_finish,
     chopin__epoll_unsent, chopin__epoll_wait, chopin__epoll_wake, chopin__epoll_now, chopin__epoll_fd, chopin__epoll_busy, chopin__epoll_close,
 };
 #endif /* __linux__ */
 
-/* >>uring and >>kqueue will stand here: one table each, with the same functions in the same order. */
+#if defined(__linux__)
+/* ==========================================================================================================
+   >>uring   the backend for Linux 6.1 and newer: a ring of wishes, a ring of results, one system call a turn
+   Connections have one recv that repeats itself (multishot) and takes its buffers from a ring of ours; a buffer whose bytes were shown is
+   given back before the next result, unless its owner has put another one in its place. Short replies leave by a send of the ring, which
+   never waits: what does not fit comes back, and from then on the port is served as by epoll, by poll and sendmsg, until its queue is empty.
+   Long replies go the second way at once. Results carry slab ids, so that a late one finds nobody. The ring belongs to the worker's
+   thread alone (SINGLE_ISSUER) and works when that asks it to (DEFER_TASKRUN). By raw system calls: liburing is not needed.
+   The structs below are the kernel's; see io_uring(7).
+   ========================================================================================================== */
+typedef struct chopin__sqe {            // a wish
+    uint8_t  opcode, flags;
+    uint16_t ioprio;
+    int32_t  fd;
+    uint64_t off, addr;
+    uint32_t len, op_flags;
+    uint64_t user_data;
+    uint16_t buf_group, personality;
+    int32_t  file_index;
+    uint64_t rest[2];
+} chopin__sqe;
+
+typedef struct chopin__cqe {            // a result
+    uint64_t user_data;
+    int32_t  res;
+    uint32_t flags;
+} chopin__cqe;
+
+typedef struct chopin__uring_params {
+    uint32_t sq_entries, cq_entries, flags, sq_thread_cpu, sq_thread_idle, features, wq_fd, reserved[3];
+    struct { uint32_t head, tail, ring_mask, ring_entries, flags, dropped, array, reserved; uint64_t user_addr; } sq;
+    struct { uint32_t head, tail, ring_mask, ring_entries, overflow, cqes, flags, reserved; uint64_t user_addr; } cq;
+} chopin__uring_params;
+
+typedef struct chopin__uring_buf { uint64_t addr; uint32_t len; uint16_t bid, tail; } chopin__uring_buf;   // `tail` of the first one is the ring's
+
+_Static_assert(sizeof(chopin__sqe) == 64 && sizeof(chopin__cqe) == 16 && sizeof(chopin__uring_params) == 120 && sizeof(chopin__uring_buf) == 16, "as in linux/io_uring.h");
+
+enum {                                  // numbers of the kernel's interface
+    CHOPIN__URING_SETUP = 425, CHOPIN__URING_ENTER = 426, CHOPIN__URING_REGISTER = 427,                       // system calls
+    CHOPIN__SETUP_SQPOLL = 1 << 1, CHOPIN__SETUP_CQSIZE = 1 << 3, CHOPIN__SETUP_CLAMP = 1 << 4, CHOPIN__SETUP_R_DISABLED = 1 << 6,
+    CHOPIN__SETUP_SUBMIT_ALL = 1 << 7, CHOPIN__SETUP_SINGLE_ISSUER = 1 << 12, CHOPIN__SETUP_DEFER_TASKRUN = 1 << 13,
+    CHOPIN__FEAT_SINGLE_MMAP = 1 << 0, CHOPIN__FEAT_EXT_ARG = 1 << 8,
+    CHOPIN__ENTER_GETEVENTS = 1 << 0, CHOPIN__ENTER_SQ_WAKEUP = 1 << 1, CHOPIN__ENTER_EXT_ARG = 1 << 3,
+    CHOPIN__SQ_NEED_WAKEUP = 1 << 0,
+    CHOPIN__REGISTER_ENABLE_RINGS = 12, CHOPIN__REGISTER_PBUF_RING = 22, CHOPIN__REGISTER_SYNC_CANCEL = 24,
+    CHOPIN__OP_POLL_ADD = 6, CHOPIN__OP_ACCEPT = 13, CHOPIN__OP_ASYNC_CANCEL = 14, CHOPIN__OP_CLOSE = 19, CHOPIN__OP_SEND = 26, CHOPIN__OP_RECV = 27,
+    CHOPIN__SQE_BUFFER_SELECT = 1 << 5, CHOPIN__SQE_SKIP_SUCCESS = 1 << 6,
+    CHOPIN__ACCEPT_MULTISHOT = 1 << 0, CHOPIN__RECV_MULTISHOT = 1 << 1, CHOPIN__POLL_MULTISHOT = 1 << 0,
+    CHOPIN__CANCEL_ALL = 1 << 0, CHOPIN__CANCEL_ANY = 1 << 2,
+    CHOPIN__CQE_BUFFER = 1 << 0, CHOPIN__CQE_MORE = 1 << 1, CHOPIN__CQE_BUFFER_SHIFT = 16,
+};
+
+enum { CHOPIN__URING_ENTRIES = 1024, CHOPIN__URING_BUFFERS = 1024, CHOPIN__URING_BUFFERS_FIRST = 64, CHOPIN__URING_NOBODY = -1, CHOPIN__URING_KEPT = -2 };
+
+/* What a result belongs to, in bits 24 to 31 of user_data; below stands the index in the slab, above its generation. */
+typedef enum chopin__uring_kind { CHOPIN__U_NOTHING, CHOPIN__U_RECV, CHOPIN__U_ACCEPT, CHOPIN__U_SEND, CHOPIN__U_ROOM, CHOPIN__U_HANGUP, CHOPIN__U_WAIT, CHOPIN__U_WAKE } chopin__uring_kind;
+
+/* chopin__port.live */
+enum { CHOPIN__LIVE_IN = 1, CHOPIN__LIVE_ENDING = 2, CHOPIN__LIVE_ROOM = 4, CHOPIN__LIVE_HANGUP = 8 };
+
+typedef struct chopin__held {           // input that came while its port was stopped, oldest first
+    struct chopin__held *next;
+    char    *block;                     // of io->inputs
+    uint32_t at, len;
+} chopin__held;
+
+typedef struct chopin__uring {
+    int            fd, wake_fd;
+    bool           enabled, polled, fetched;
+    uint32_t      *sq_head, *sq_tail, *sq_flags, *cq_head, *cq_tail;      // shared with the kernel
+    chopin__sqe   *sqes;
+    chopin__cqe   *cqes;
+    uint32_t       sq_mask, cq_mask, entries;
+    uint32_t       tail, handed;        // wishes written, and handed over
+    uint32_t       head, seen;          // results taken, and known to be there
+    void          *rings;
+    size_t         rings_size, sqes_size;
+    chopin__uring_buf *ring;            // of buffers
+    uint16_t       ring_tail;
+    int            buffers;             // how many there are by now
+    char          *block[CHOPIN__URING_BUFFERS];
+    int            current;             // whose bytes are in io->buf: a buffer of the ring, NOBODY, or KEPT: somebody's held ones
+    char          *own;                 // io->buf while NOBODY
+    chopin__piece *orphans;             // taken from ports that are gone, until their send is done
+    chopin__port  *first, *last;        // ports with something to do next turn ...
+    chopin__port  *todo;                // ... and those of them this turn looks at
+} chopin__uring;
+
+/* ---- the two rings ---- */
+
+static inline uint32_t chopin__uring_load(const uint32_t *at) { return __atomic_load_n(at, __ATOMIC_ACQUIRE); }
+static inline void     chopin__uring_store(uint32_t *at, uint32_t value) { __atomic_store_n(at, value, __ATOMIC_RELEASE); }
+
+/* Hands over what was written, and sleeps for `ms` (-1: for ever; 0: not at all) until a result is there. */
+static void chopin__uring_enter(chopin__uring *u, int64_t ms, bool results) {
+    struct { int64_t sec, nsec; } ts = { ms / 1000, ms % 1000 * 1000000 };
+    struct { uint64_t sigmask; uint32_t size, min_wait; uint64_t ts; } arg = { .size = 8, .ts = ms > 0 ? (uint64_t)(uintptr_t)&ts : 0 };
+    uint32_t count = u->tail - u->handed;
+    unsigned flags = (results ? CHOPIN__ENTER_GETEVENTS : 0) | CHOPIN__ENTER_EXT_ARG;
+    chopin__uring_store(u->sq_tail, u->tail);
+    if (u->polled) {
+        u->handed = u->tail;
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);             // the tail must be seen before the flag is looked at
+        if (chopin__uring_load(u->sq_flags) & CHOPIN__SQ_NEED_WAKEUP) flags |= CHOPIN__ENTER_SQ_WAKEUP;
+        else if (!results || ms == 0) return;
+    }
+    long n = syscall(CHOPIN__URING_ENTER, u->fd, count, results && ms ? 1 : 0, flags, &arg, sizeof arg);
+    if (n > 0 && !u->polled) u->handed += (uint32_t)n;
+}
+
+/* The next wish, empty. The ring may have to be handed over first. */
+static chopin__sqe *chopin__uring_wish(chopin__uring *u, unsigned opcode, int fd, uint64_t user_data) {
+    for (int tries = 0; CHOPIN__UNLIKELY(u->tail - chopin__uring_load(u->sq_head) >= u->entries); tries++) {
+        if (tries) sched_yield();                            // its thread is behind
+        chopin__uring_enter(u, 0, false);
+    }
+    chopin__sqe *s = &u->sqes[u->tail++ & u->sq_mask];
+    *s = (chopin__sqe){ .opcode = (uint8_t)opcode, .fd = fd, .user_data = user_data };
+    return s;
+}
+
+static inline uint64_t chopin__uring_id(const chopin__io *io, const chopin__port *port, chopin__uring_kind kind) {
+    return chopin__slab_id(io->ports, port) | (uint64_t)kind << 24;
+}
+
+static void chopin__uring_cancel(chopin__io *io, const chopin__port *port, chopin__uring_kind kind) {
+    chopin__sqe *s = chopin__uring_wish(io->state, CHOPIN__OP_ASYNC_CANCEL, -1, CHOPIN__U_NOTHING);
+    s->addr = chopin__uring_id(io, port, kind);
+    s->flags = CHOPIN__SQE_SKIP_SUCCESS;
+}
+
+static void chopin__uring_poll_for(chopin__uring *u, int fd, uint64_t user_data, unsigned events, unsigned flags) {
+    chopin__sqe *s = chopin__uring_wish(u, CHOPIN__OP_POLL_ADD, fd, user_data);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    events = events << 16 | events >> 16;                    // two 16-bit halves, the kernel says
+#endif
+    s->op_flags = events;
+    s->len = flags;
+}
+
+static void chopin__uring_poll(chopin__io *io, const chopin__port *port, chopin__uring_kind kind, unsigned events, unsigned flags) {
+    chopin__uring_poll_for(io->state, port->fd, chopin__uring_id(io, port, kind), events, flags);
+}
+
+/* ---- buffers ---- */
+
+static void chopin__uring_offer(chopin__uring *u, int bid, const chopin__io *io) {
+    chopin__uring_buf *b = &u->ring[u->ring_tail & (CHOPIN__URING_BUFFERS - 1)];
+    b->addr = (uint64_t)(uintptr_t)u->block[bid];
+    b->len = (uint32_t)io->buf_size;
+    b->bid = (uint16_t)bid;
+    u->ring_tail++;
+    __atomic_store_n(&u->ring[0].tail, u->ring_tail, __ATOMIC_RELEASE);
+}
+
+/* More buffers, up to `count`. False: not one more. */
+static bool chopin__uring_grow(chopin__io *io, int count) {
+    chopin__uring *u = io->state;
+    int before = u->buffers;
+    while (u->buffers < count && u->buffers < CHOPIN__URING_BUFFERS) {
+        char *block = chopin__pool_take(io->inputs);
+        if (!block) break;
+        u->block[u->buffers] = block;
+        chopin__uring_offer(u, u->buffers++, io);
+    }
+    return u->buffers > before;
+}
+
+/* What io->buf held has been seen: it may be filled again. */
+static inline void chopin__uring_done_with(chopin__io *io) {
+    chopin__uring *u = io->state;
+    if (u->current == CHOPIN__URING_NOBODY) return;
+    if (CHOPIN__LIKELY(u->current >= 0)) {
+        u->block[u->current] = io->buf;
+        chopin__uring_offer(u, u->current, io);
+    } else {
+        chopin__pool_give(io->inputs, io->buf);
+    }
+    io->buf = u->own;
+    u->current = CHOPIN__URING_NOBODY;
+}
+
+static inline char *chopin__uring_show(chopin__io *io, int current, char *block) {
+    chopin__uring *u = io->state;
+    u->own = io->buf;
+    u->current = current;
+    return io->buf = block;
+}
+
+/* Waits until the kernel has let go of what `user_data` names, or, by flags, of everything. Of no effect on a thread that is not the ring's. */
+static void chopin__uring_cancel_now(chopin__uring *u, uint64_t user_data, unsigned flags) {
+    struct { uint64_t addr; int32_t fd; uint32_t flags; int64_t sec, nsec; uint8_t opcode, pad[7]; uint64_t pad2[3]; } reg = {
+        .addr = user_data, .fd = -1, .flags = flags, .sec = -1, .nsec = -1 };
+    if (!u->enabled) return;
+    chopin__uring_enter(u, 0, false);
+    syscall(CHOPIN__URING_REGISTER, u->fd, CHOPIN__REGISTER_SYNC_CANCEL, &reg, 1);
+    chopin__uring_enter(u, 0, true);                         // its request, and with that its file, is released when its result is written
+}
+
+/* ---- opening and closing ---- */
+
+static bool chopin__uring_map(chopin__uring *u, const chopin__uring_params *p) {
+    size_t sq = p->sq.array + p->sq_entries * sizeof(uint32_t), cq = p->cq.cqes + p->cq_entries * sizeof(chopin__cqe);
+    u->rings_size = chopin__max(sq, cq);
+    u->sqes_size = p->sq_entries * sizeof(chopin__sqe);
+    char *rings = mmap(NULL, u->rings_size, PROT_READ | PROT_WRITE, MAP_SHARED, u->fd, 0);
+    void *sqes = mmap(NULL, u->sqes_size, PROT_READ | PROT_WRITE, MAP_SHARED, u->fd, 0x10000000);
+    void *ring = mmap(NULL, CHOPIN__URING_BUFFERS * sizeof(chopin__uring_buf), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    u->rings = rings == MAP_FAILED ? NULL : rings;
+    u->sqes = sqes == MAP_FAILED ? NULL : sqes;
+    u->ring = ring == MAP_FAILED ? NULL : ring;
+    if (!u->rings || !u->sqes || !u->ring) return false;
+    u->sq_head = (uint32_t *)(void *)(rings + p->sq.head);
+    u->sq_tail = (uint32_t *)(void *)(rings + p->sq.tail);
+    u->sq_flags = (uint32_t *)(void *)(rings + p->sq.flags);
+    u->cq_head = (uint32_t *)(void *)(rings + p->cq.head);
+    u->cq_tail = (uint32_t *)(void *)(rings + p->cq.tail);
+    u->cqes = (chopin__cqe *)(void *)(rings + p->cq.cqes);
+    u->sq_mask = p->sq_entries - 1;
+    u->cq_mask = p->cq_entries - 1;
+    u->entries = p->sq_entries;
+    for (uint32_t i = 0; i < p->sq_entries; i++) ((uint32_t *)(void *)(rings + p->sq.array))[i] = i;
+    return true;
+}
+
+static bool chopin__uring_register_buffers(chopin__uring *u) {
+    struct { uint64_t addr; uint32_t entries; uint16_t group, flags; uint64_t reserved[3]; } reg = {
+        .addr = (uint64_t)(uintptr_t)u->ring, .entries = CHOPIN__URING_BUFFERS };
+    return syscall(CHOPIN__URING_REGISTER, u->fd, CHOPIN__REGISTER_PBUF_RING, &reg, 1) == 0;
+}
+
+/* `io->why` names what is missing; errno tells more. A kernel that knows DEFER_TASKRUN (6.1) knows all that is used here; ring and buffers are tried. */
+static bool chopin__uring_open(chopin__io *io, chopin__heap *heap) {
+    chopin__uring_params p = { .cq_entries = 4 * CHOPIN__URING_ENTRIES, .sq_thread_idle = 100 };
+    chopin__uring *u = chopin__alloc_zero(heap, sizeof *u);
+    io->why = "memory";
+    if (!u) { errno = ENOMEM; return false; }
+    io->state = u;
+    u->current = CHOPIN__URING_NOBODY;
+    u->polled = io->sqpoll;
+    u->fd = -1;
+    u->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    p.flags = CHOPIN__SETUP_CLAMP | CHOPIN__SETUP_CQSIZE | CHOPIN__SETUP_R_DISABLED | CHOPIN__SETUP_SUBMIT_ALL | CHOPIN__SETUP_SINGLE_ISSUER
+            | (u->polled ? CHOPIN__SETUP_SQPOLL : CHOPIN__SETUP_DEFER_TASKRUN);
+    io->why = "a descriptor";
+    if (u->wake_fd < 0) return false;
+    io->why = "io_uring_setup() with SINGLE_ISSUER and DEFER_TASKRUN (Linux 6.1, not forbidden by seccomp or kernel.io_uring_disabled)";
+    u->fd = (int)syscall(CHOPIN__URING_SETUP, CHOPIN__URING_ENTRIES, &p);
+    if (u->fd < 0) return false;
+    fcntl(u->fd, F_SETFD, FD_CLOEXEC);
+    io->why = "waiting with a deadline, or one map for both rings";
+    if ((p.features & (CHOPIN__FEAT_SINGLE_MMAP | CHOPIN__FEAT_EXT_ARG)) != (CHOPIN__FEAT_SINGLE_MMAP | CHOPIN__FEAT_EXT_ARG)) { errno = ENOSYS; return false; }
+    io->why = "memory for its rings (RLIMIT_MEMLOCK)";
+    if (!chopin__uring_map(u, &p)) return false;
+    io->why = "a ring of buffers";
+    if (!chopin__uring_register_buffers(u)) return false;
+    io->why = "a slab of fewer than 2^24 entries";
+    return io->ports->capacity < 1 << 24;
+}
+
+/* Connections whose end was only written down: no thread but the worker's may hand it over. */
+static void chopin__uring_close_unsent(chopin__uring *u) {
+    for (uint32_t i = u->handed; i != u->tail; i++) {
+        const chopin__sqe *s = &u->sqes[i & u->sq_mask];
+        if (s->opcode == CHOPIN__OP_CLOSE) close(s->fd);
+    }
+}
+
+static void chopin__uring_close(chopin__io *io, chopin__heap *heap) {
+    chopin__uring *u = io->state;
+    if (!u) return;
+    if (u->rings && u->sqes) {
+        chopin__uring_cancel_now(u, 0, CHOPIN__CANCEL_ALL | CHOPIN__CANCEL_ANY);
+        chopin__uring_close_unsent(u);
+    }
+    if (u->fd >= 0) close(u->fd);
+    if (u->wake_fd >= 0) close(u->wake_fd);
+    if (u->rings) munmap(u->rings, u->rings_size);
+    if (u->sqes) munmap(u->sqes, u->sqes_size);
+    if (u->ring) munmap(u->ring, CHOPIN__URING_BUFFERS * sizeof(chopin__uring_buf));
+    for (int i = 0; i < u->buffers; i++) {
+        if (i != u->current) chopin__pool_give(io->inputs, u->block[i]);
+    }
+    if (u->current != CHOPIN__URING_NOBODY) chopin__pool_give(io->inputs, u->own);         // io->buf is the owner's to give back
+    for (chopin__piece *p = u->orphans, *next; p; p = next) { next = p->next; chopin__piece_free(io->pieces, p); }
+    chopin__release(heap, u, sizeof *u);
+    io->state = NULL;
+}
+
+/* ---- ports ---- */
+
+static void chopin__uring_list(chopin__uring *u, chopin__port *port) {
+    if (port->listed) return;
+    port->listed = true;
+    port->next = NULL;
+    if (u->last) u->last->next = port;
+    else         u->first = port;
+    u->last = port;
+}
+
+static chopin__port *chopin__uring_unlink(chopin__port *list, chopin__port *port) {
+    for (chopin__port **at = &list; *at; at = &(*at)->next) {
+        if (*at == port) { *at = port->next; break; }
+    }
+    return list;
+}
+
+static void chopin__uring_unlist(chopin__uring *u, chopin__port *port) {
+    u->first = chopin__uring_unlink(u->first, port);
+    u->todo = chopin__uring_unlink(u->todo, port);
+    u->last = u->first;
+    while (u->last && u->last->next) u->last = u->last->next;
+    port->listed = false;
+}
+
+static bool chopin__uring_attach(chopin__io *io, chopin__port *port, bool shared) {
+    (void)shared;
+    if (port->kind == CHOPIN__CONNECTION) { port->ready = CHOPIN__OUT; return true; }
+    if (port->kind != CHOPIN__WAITER) return true;
+    if (fcntl(port->fd, F_GETFD) < 0) return false;
+    chopin__uring_poll(io, port, CHOPIN__U_WAIT, (unsigned)((port->armed & CHOPIN__IN ? POLLIN | EPOLLRDHUP : 0) | (port->armed & CHOPIN__OUT ? POLLOUT : 0)), 0);
+    return true;
+}
+
+/* Nobody reads, so that the client is gone would show nowhere. */
+static void chopin__uring_watch(chopin__io *io, chopin__port *port) {
+    if (port->kind != CHOPIN__CONNECTION || port->live & (CHOPIN__LIVE_IN | CHOPIN__LIVE_HANGUP)) return;
+    port->live |= CHOPIN__LIVE_HANGUP;
+    chopin__uring_poll(io, port, CHOPIN__U_HANGUP, 0, CHOPIN__POLL_MULTISHOT);     // hangups come unasked, half ones too: those we know of
+}
+
+static void chopin__uring_receive(chopin__io *io, chopin__port *port) {
+    bool listener = port->kind == CHOPIN__LISTENER;
+    chopin__sqe *s = chopin__uring_wish(io->state, listener ? CHOPIN__OP_ACCEPT : CHOPIN__OP_RECV, port->fd,
+                                        chopin__uring_id(io, port, listener ? CHOPIN__U_ACCEPT : CHOPIN__U_RECV));
+    port->live |= CHOPIN__LIVE_IN;
+    if (listener) {
+        s->ioprio = CHOPIN__ACCEPT_MULTISHOT;
+        s->op_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+    } else {
+        s->ioprio = CHOPIN__RECV_MULTISHOT;
+        s->flags = CHOPIN__SQE_BUFFER_SELECT;
+    }
+}
+
+/* The short way: one block, handed to the ring. It counts as taken. */
+static inline bool chopin__uring_send(chopin__io *io, chopin__port *port) {
+    chopin__piece *p = port->out.first;
+    chopin__sqe   *s = chopin__uring_wish(io->state, CHOPIN__OP_SEND, port->fd, chopin__uring_id(io, port, CHOPIN__U_SEND));
+    s->addr = (uint64_t)(uintptr_t)p->ptr;
+    s->len = (uint32_t)p->len;
+    s->op_flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    chopin__count(&io->sends);
+    port->result = (int32_t)p->len;
+    port->taken = p;
+    port->sending = true;
+    port->out = (chopin__queue){ 0 };
+    port->armed &= (uint8_t)~CHOPIN__OUT;
+    return true;
+}
+
+static void chopin__uring_await_room(chopin__io *io, chopin__port *port) {
+    port->ready &= (uint8_t)~CHOPIN__OUT;
+    if (!(port->live & CHOPIN__LIVE_ROOM)) chopin__uring_poll(io, port, CHOPIN__U_ROOM, POLLOUT, 0);
+    port->live |= CHOPIN__LIVE_ROOM;
+}
+
+/* The long way. What the socket does not take now waits for room in it. */
+static bool chopin__uring_send_now(chopin__io *io, chopin__port *port) {
+    bool all;
+    do {
+        chopin__count(&io->sends);
+        port->result = chopin__port_send(port, &all);
+    } while (port->result == -EINTR);
+    if (port->result > 0) chopin__queue_sent(&port->out, io->pieces, (size_t)port->result);
+    if (!all) chopin__uring_await_room(io, port);
+    if (port->result == -EAGAIN) return false;
+    port->armed &= (uint8_t)~CHOPIN__OUT;
+    return true;
+}
+
+static inline bool chopin__uring_start_out(chopin__io *io, chopin__port *port) {
+    port->armed |= CHOPIN__OUT;
+    if (port->sending || !(port->ready & CHOPIN__OUT)) return false;
+    if (CHOPIN__LIKELY(port->out.first == port->out.last && port->out.first->block)) return chopin__uring_send(io, port);
+    return chopin__uring_send_now(io, port);
+}
+
+static bool chopin__uring_start(chopin__io *io, chopin__port *port, int what) {
+    if (what == CHOPIN__OUT) return chopin__uring_start_out(io, port);
+    port->armed |= CHOPIN__IN;
+    if (port->held || port->ready & CHOPIN__HUNG)  chopin__uring_list(io->state, port);
+    else if (!(port->live & CHOPIN__LIVE_IN))      chopin__uring_receive(io, port);
+    return false;
+}
+
+static void chopin__uring_stop(chopin__io *io, chopin__port *port, int what) {
+    port->armed &= (uint8_t)~what;
+    if (what == CHOPIN__IN) chopin__uring_watch(io, port);   // what is under way goes on: as a rule nothing comes, and the next start costs nothing
+}
+
+/* A connection that was accepted and not yet shown, then those the kernel has. */
+static int chopin__uring_accept(chopin__io *io, chopin__port *port) {
+    chopin__uring *u = io->state;
+    uint64_t id = chopin__uring_id(io, port, CHOPIN__U_ACCEPT);
+    if (port->live & CHOPIN__LIVE_IN) chopin__uring_cancel_now(u, id, 0);    // lest it accepts for nobody
+    port->live = 0;
+    for (uint32_t at = u->head, end = chopin__uring_load(u->cq_tail); at != end; at++) {
+        chopin__cqe *e = &u->cqes[at & u->cq_mask];
+        if (e->user_data != id || e->res < 0) continue;
+        e->user_data = CHOPIN__U_NOTHING;
+        return e->res;
+    }
+    return accept4(port->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+static void chopin__uring_drop_held(chopin__io *io, chopin__port *port, chopin__held *held) {
+    port->held = held->next;
+    if (held->block) chopin__pool_give(io->inputs, held->block);
+    chopin__pool_give(&io->pieces->nodes, held);
+}
+
+static void chopin__uring_detach(chopin__io *io, chopin__port *port, bool close_it) {
+    chopin__uring *u = io->state;
+    if (port->listed) chopin__uring_unlist(u, port);
+    if (port->kind == CHOPIN__LISTENER && port->live & CHOPIN__LIVE_IN) chopin__uring_cancel_now(u, chopin__uring_id(io, port, CHOPIN__U_ACCEPT), 0);
+    if (port->kind == CHOPIN__WAITER && port->armed)                    chopin__uring_cancel(io, port, CHOPIN__U_WAIT);
+    if (port->kind == CHOPIN__CONNECTION) {
+        if (port->live & CHOPIN__LIVE_IN)     chopin__uring_cancel(io, port, CHOPIN__U_RECV);
+        if (port->live & CHOPIN__LIVE_ROOM)   chopin__uring_cancel(io, port, CHOPIN__U_ROOM);
+        if (port->live & CHOPIN__LIVE_HANGUP) chopin__uring_cancel(io, port, CHOPIN__U_HANGUP);
+    }
+    while (port->held) chopin__uring_drop_held(io, port, port->held);
+    if (port->sending) {                                     // its bytes are still to be read
+        port->taken->next = u->orphans;
+        port->taken->arg = (void *)(uintptr_t)chopin__slab_id(io->ports, port);
+        u->orphans = port->taken;
+    }
+    port->armed = port->live = 0;
+    port->sending = false;
+    if (!close_it) return;
+    if (port->kind == CHOPIN__CONNECTION && u->enabled) chopin__uring_wish(u, CHOPIN__OP_CLOSE, port->fd, CHOPIN__U_NOTHING)->flags = CHOPIN__SQE_SKIP_SUCCESS;
+    else                                                close(port->fd);
+}
+
+static bool chopin__uring_more(chopin__io *io, chopin__port *port) {
+    const chopin__uring *u = io->state;
+    uint64_t id = chopin__uring_id(io, port, CHOPIN__U_RECV);
+    char     first;
+    for (uint32_t at = u->head, end = chopin__uring_load(u->cq_tail); at != end; at++) {
+        const chopin__cqe *e = &u->cqes[at & u->cq_mask];
+        if (e->user_data == id && e->res > 0) return true;
+    }
+    return port->held || recv(port->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+static void chopin__uring_flush(chopin__io *io) {
+    chopin__uring_cancel_now(io->state, 0, CHOPIN__CANCEL_ALL | CHOPIN__CANCEL_ANY);       // else it would go on after us, and interrupt this thread's system calls
+}
+
+static void chopin__uring_finish(chopin__io *io, chopin__port *port) {
+    (void)io;
+    shutdown(port->fd, SHUT_WR);
+}
+
+static size_t chopin__uring_unsent(chopin__io *io, chopin__port *port) {
+    int bytes = 0;
+    (void)io;
+    return ioctl(port->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (size_t)bytes : 0;
+}
+
+/* ---- results ---- */
+
+/* Input that nobody wants now. The client is made to stop after it: the recv ends, and TCP does the rest. */
+static bool chopin__uring_hold(chopin__io *io, chopin__port *port, char *block, uint32_t at, uint32_t len) {
+    chopin__held *held = chopin__pool_take(&io->pieces->nodes), **last = &port->held;
+    if (!held) return false;
+    *held = (chopin__held){ .block = block, .at = at, .len = len };
+    while (*last) last = &(*last)->next;
+    *last = held;
+    port->ready |= CHOPIN__IN;
+    if ((port->live & (CHOPIN__LIVE_IN | CHOPIN__LIVE_ENDING)) == CHOPIN__LIVE_IN) {
+        port->live |= CHOPIN__LIVE_ENDING;
+        chopin__uring_cancel(io, port, CHOPIN__U_RECV);
+    }
+    return true;
+}
+
+/* Takes the buffer `bid` out of the ring, as somebody's own. */
+static char *chopin__uring_steal(chopin__io *io, int bid) {
+    chopin__uring *u = io->state;
+    char *fresh = chopin__pool_take(io->inputs), *block = fresh ? u->block[bid] : NULL;
+    if (fresh) u->block[bid] = fresh;
+    chopin__uring_offer(u, bid, io);
+    return block;
+}
+
+static bool chopin__uring_lost(chopin__port *port, chopin__event *event) {
+    *event = (chopin__event){ .port = port, .what = CHOPIN__HUNG };
+    return true;
+}
+
+/* `n` bytes in buffer `bid`. */
+static inline bool chopin__uring_input(chopin__io *io, chopin__port *port, int bid, uint32_t n, chopin__event *event) {
+    chopin__uring *u = io->state;
+    if (CHOPIN__LIKELY(port->armed & CHOPIN__IN && !port->held && !port->buf)) {
+        *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = n, .data = chopin__uring_show(io, bid, u->block[bid]) };
+        return true;
+    }
+    uint32_t part = 0;
+    if (port->armed & CHOPIN__IN && !port->held) {           // into the port's own buffer, as much as there is room for
+        part = n < port->room ? n : port->room;
+        memcpy(port->buf, u->block[bid], part);
+        *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = part, .data = port->buf };
+    }
+    if (part == n) { chopin__uring_offer(u, bid, io); return true; }
+    char *block = chopin__uring_steal(io, bid);
+    if (!block || !chopin__uring_hold(io, port, block, part, n - part)) {
+        if (block) chopin__pool_give(io->inputs, block);
+        return chopin__uring_lost(port, event);
+    }
+    if (port->armed & CHOPIN__IN) chopin__uring_list(u, port);
+    return part > 0;
+}
+
+/* The oldest of what was held back, then the end of the stream, then whatever comes new. */
+static bool chopin__uring_run(chopin__io *io, chopin__port *port, chopin__event *event) {
+    chopin__held *held = port->held;
+    if (!(port->armed & CHOPIN__IN)) { chopin__uring_watch(io, port); return false; }
+    if (!held && port->ready & CHOPIN__HUNG) {
+        port->armed &= (uint8_t)~CHOPIN__IN;
+        *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = 0 };
+        return true;
+    }
+    if (!held) {
+        if (!(port->live & CHOPIN__LIVE_IN)) chopin__uring_receive(io, port);
+        return false;
+    }
+    uint32_t part = held->len;
+    if (port->buf) {
+        part = part < port->room ? part : port->room;
+        memcpy(port->buf, held->block + held->at, part);
+        *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = part, .data = port->buf };
+    } else {
+        if (held->at) memmove(held->block, held->block + held->at, part);          // whoever keeps it keeps all of it
+        *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = part, .data = chopin__uring_show(io, CHOPIN__URING_KEPT, held->block) };
+        held->block = NULL;
+    }
+    held->at += part;
+    held->len -= part;
+    if (!held->len) chopin__uring_drop_held(io, port, held);
+    if (!port->held) port->ready &= (uint8_t)~CHOPIN__IN;
+    chopin__uring_list(io->state, port);
+    return true;
+}
+
+/* A recv has ended: `res` says why. */
+static bool chopin__uring_input_over(chopin__io *io, chopin__port *port, int32_t res, chopin__event *event) {
+    if (res == -ENOBUFS) chopin__uring_grow(io, 2 * ((chopin__uring *)io->state)->buffers);
+    if (res == -ENOBUFS || res == -ECANCELED || res == -EINTR || res == -EAGAIN) { chopin__uring_list(io->state, port); return false; }
+    if (res < 0) return chopin__uring_lost(port, event);
+    port->ready |= CHOPIN__HUNG;
+    return chopin__uring_run(io, port, event);
+}
+
+static inline bool chopin__uring_received(chopin__io *io, chopin__port *port, const chopin__cqe *e, chopin__event *event) {
+    chopin__count(&io->receives);
+    if (CHOPIN__UNLIKELY(!(e->flags & CHOPIN__CQE_MORE))) {
+        port->live &= (uint8_t)~(CHOPIN__LIVE_IN | CHOPIN__LIVE_ENDING);
+        if (e->res > 0) chopin__uring_list(io->state, port); // it will want another one
+    }
+    if (CHOPIN__LIKELY(e->res > 0)) return chopin__uring_input(io, port, (int)(e->flags >> CHOPIN__CQE_BUFFER_SHIFT), (uint32_t)e->res, event);
+    if (e->flags & CHOPIN__CQE_BUFFER) chopin__uring_offer(io->state, (int)(e->flags >> CHOPIN__CQE_BUFFER_SHIFT), io);
+    return chopin__uring_input_over(io, port, e->res, event);
+}
+
+static bool chopin__uring_accepted(chopin__io *io, chopin__port *port, const chopin__cqe *e, chopin__event *event) {
+    if (!(e->flags & CHOPIN__CQE_MORE)) {
+        port->live &= (uint8_t)~CHOPIN__LIVE_IN;
+        chopin__uring_list(io->state, port);
+    }
+    if (e->res == -ECANCELED || e->res == -EAGAIN || e->res == -EINTR || e->res == -ECONNABORTED || e->res == -EPROTO) return false;
+    *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = e->res };
+    return true;
+}
+
+/* What did not fit goes back to where it came from. */
+static bool chopin__uring_short_send(chopin__io *io, chopin__port *port, int32_t res, chopin__event *event) {
+    chopin__piece *p = port->taken;
+    if (res < 0 && res != -EAGAIN && res != -EINTR && res != -ENOBUFS) {
+        chopin__piece_free(io->pieces, p);
+        return chopin__uring_lost(port, event);
+    }
+    size_t sent = res > 0 ? (size_t)res : 0;
+    p->ptr += sent;
+    p->len -= sent;
+    p->room = 0;                                             // what follows it is in the queue already
+    p->next = port->out.first;
+    port->out.first = p;
+    if (!port->out.last) port->out.last = p;
+    port->out.bytes += p->len;
+    chopin__uring_await_room(io, port);
+    port->armed &= (uint8_t)~CHOPIN__OUT;
+    *event = (chopin__event){ .port = port, .what = CHOPIN__OUT, .result = 0 };
+    return true;
+}
+
+static inline bool chopin__uring_sent(chopin__io *io, chopin__port *port, int32_t res, chopin__event *event) {
+    chopin__piece *p = port->taken;
+    port->sending = false;
+    if (CHOPIN__UNLIKELY(res != (int32_t)p->len)) return chopin__uring_short_send(io, port, res, event);
+    chopin__pool_give(&io->pieces->blocks, p);
+    if (CHOPIN__LIKELY(!(port->armed & CHOPIN__OUT))) return false;
+    port->armed &= (uint8_t)~CHOPIN__OUT;
+    *event = (chopin__event){ .port = port, .what = CHOPIN__OUT, .result = 0 };
+    return true;
+}
+
+static bool chopin__uring_room(chopin__io *io, chopin__port *port, chopin__event *event) {
+    port->live &= (uint8_t)~CHOPIN__LIVE_ROOM;
+    port->ready |= CHOPIN__OUT;
+    if (!(port->armed & CHOPIN__OUT) || port->sending) return false;
+    if (!port->out.first) { port->armed &= (uint8_t)~CHOPIN__OUT; port->result = 0; }
+    else if (!chopin__uring_send_now(io, port)) return false;
+    *event = (chopin__event){ .port = port, .what = CHOPIN__OUT, .result = port->result };
+    return true;
+}
+
+static bool chopin__uring_waited(chopin__port *port, int32_t res, chopin__event *event) {
+    int armed = port->armed;
+    int ready = (res & (POLLIN | EPOLLRDHUP | POLLHUP | POLLERR) ? CHOPIN__IN : 0) | (res & (POLLOUT | POLLHUP | POLLERR) ? CHOPIN__OUT : 0);
+    port->armed = 0;
+    *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = res < 0 ? armed : ready & armed };
+    return true;
+}
+
+/* The port is gone: buffers, descriptors and bytes still want to be given back. */
+static void chopin__uring_stray(chopin__io *io, const chopin__cqe *e) {
+    chopin__uring *u = io->state;
+    unsigned kind = (unsigned)(e->user_data >> 24) & 0xff;
+    if (e->flags & CHOPIN__CQE_BUFFER) chopin__uring_offer(u, (int)(e->flags >> CHOPIN__CQE_BUFFER_SHIFT), io);
+    if (kind == CHOPIN__U_ACCEPT && e->res >= 0) close(e->res);
+    if (kind != CHOPIN__U_SEND) return;
+    for (chopin__piece **at = &u->orphans; *at; at = &(*at)->next) {
+        if ((uint64_t)(uintptr_t)(*at)->arg != (e->user_data & ~(UINT64_C(0xff) << 24))) continue;
+        chopin__piece *p = *at;
+        *at = p->next;
+        chopin__piece_free(io->pieces, p);
+        return;
+    }
+}
+
+static void chopin__uring_woken(chopin__uring *u, const chopin__cqe *e) {
+    uint64_t drop;
+    ssize_t  ignored = e ? read(u->wake_fd, &drop, sizeof drop) : 0;
+    (void)ignored;
+    if (e && e->flags & CHOPIN__CQE_MORE) return;
+    chopin__uring_poll_for(u, u->wake_fd, (uint64_t)CHOPIN__U_WAKE << 24, POLLIN, CHOPIN__POLL_MULTISHOT);
+}
+
+static inline bool chopin__uring_result(chopin__io *io, const chopin__cqe *e, chopin__event *event) {
+    chopin__uring_kind kind = (chopin__uring_kind)(e->user_data >> 24 & 0xff);
+    if (CHOPIN__UNLIKELY(kind == CHOPIN__U_NOTHING)) return false;
+    if (CHOPIN__UNLIKELY(kind == CHOPIN__U_WAKE)) { chopin__uring_woken(io->state, e); return false; }
+    chopin__port *port = chopin__slab_get(io->ports, e->user_data & ~(UINT64_C(0xff) << 24));
+    if (CHOPIN__UNLIKELY(!port)) { chopin__uring_stray(io, e); return false; }
+    switch (kind) {
+    case CHOPIN__U_RECV:   return chopin__uring_received(io, port, e, event);
+    case CHOPIN__U_SEND:   return chopin__uring_sent(io, port, e->res, event);
+    case CHOPIN__U_ACCEPT: return chopin__uring_accepted(io, port, e, event);
+    case CHOPIN__U_ROOM:   return chopin__uring_room(io, port, event);
+    case CHOPIN__U_WAIT:   return chopin__uring_waited(port, e->res, event);
+    case CHOPIN__U_HANGUP:
+        if (!(e->flags & CHOPIN__CQE_MORE)) port->live &= (uint8_t)~CHOPIN__LIVE_HANGUP;
+        return e->res > 0 && e->res & (POLLHUP | POLLERR) && !(port->armed & CHOPIN__IN) && chopin__uring_lost(port, event);
+    case CHOPIN__U_NOTHING: case CHOPIN__U_WAKE: break;
+    }
+    return false;
+}
+
+/* ---- the turn ---- */
+
+/* The ring was made for whoever would use it first; that is the thread that is here now. */
+static void chopin__uring_enable(chopin__io *io) {
+    chopin__uring *u = io->state;
+    syscall(CHOPIN__URING_REGISTER, u->fd, CHOPIN__REGISTER_ENABLE_RINGS, NULL, 0);
+    u->enabled = true;
+    chopin__uring_grow(io, CHOPIN__URING_BUFFERS_FIRST);
+    chopin__uring_woken(u, NULL);
+}
+
+static void chopin__uring_fetch(chopin__io *io, int64_t until_ms) {
+    chopin__uring *u = io->state;
+    if (CHOPIN__UNLIKELY(!u->enabled)) chopin__uring_enable(io);
+    bool busy = u->first || u->head != chopin__uring_load(u->cq_tail);
+    int64_t left = until_ms == CHOPIN__NEVER ? -1 : until_ms - chopin__clock_ms();
+    u->todo = u->first;
+    u->first = u->last = NULL;
+    chopin__count(&io->waits);
+    chopin__uring_enter(u, busy || (left < 0 && until_ms != CHOPIN__NEVER) ? 0 : left, true);
+    u->seen = chopin__uring_load(u->cq_tail);
+    u->fetched = true;
+}
+
+static bool chopin__uring_wait(chopin__io *io, int64_t until_ms, chopin__event *event) {
+    chopin__uring *u = io->state;
+    chopin__uring_done_with(io);
+    if (!u->fetched) chopin__uring_fetch(io, until_ms);
+    while (u->head != u->seen) {
+        const chopin__cqe e = u->cqes[u->head & u->cq_mask];
+        chopin__uring_store(u->cq_head, ++u->head);
+        if (chopin__uring_result(io, &e, event)) return true;
+    }
+    while (u->todo) {
+        chopin__port *port = u->todo;
+        u->todo = port->next;
+        port->listed = false;
+        if (chopin__uring_run(io, port, event)) return true;
+    }
+    u->fetched = false;
+    return false;
+}
+
+static void chopin__uring_wake(chopin__io *io) {
+    chopin__uring *u = io->state;
+    ssize_t ignored = write(u->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
+    (void)ignored;
+}
+
+static int64_t chopin__uring_now(chopin__io *io) { (void)io; return chopin__clock_ms(); }
+static int     chopin__uring_fd(chopin__io *io) { return ((chopin__uring *)io->state)->fd; }
+
+static bool chopin__uring_busy(chopin__io *io) {
+    const chopin__uring *u = io->state;
+    return u->first || u->fetched || u->tail != u->handed || u->current != CHOPIN__URING_NOBODY;
+}
+
+static const chopin__io_ops chopin__uring_ops = {
+    "uring", chopin__uring_open, chopin__uring_attach, chopin__uring_start, chopin__uring_stop, chopin__uring_detach, chopin__uring_accept,
+    chopin__uring_more, chopin__uring_flush, chopin__uring_finish,
+    chopin__uring_unsent, chopin__uring_wait, chopin__uring_wake, chopin__uring_now, chopin__uring_fd, chopin__uring_busy, chopin__uring_close,
+};
+#endif /* __linux__ */
+
+/* >>kqueue will stand here: one table more, with the same functions in the same order. */
 
 /* ==========================================================================================================
    >>script   the backend of the tests: clients made of bytes, on a clock that jumps
@@ -5350,6 +6122,7 @@ static bool chopin__script_take(chopin__io *io, chopin__port *port) {
         c->out_len += part;
         left -= part;
     }
+    chopin__queue_sent(&port->out, io->pieces, n);
     port->armed &= (uint8_t)~CHOPIN__OUT;
     port->ready &= (uint8_t)~CHOPIN__OUT;                    // one step a turn
     port->result = (int32_t)n;
@@ -5497,10 +6270,13 @@ static void chopin__script_wake(chopin__io *io) {
 
 static int64_t chopin__script_now(chopin__io *io) { return ((chopin__script *)io->state)->now; }
 static int     chopin__script_fd(chopin__io *io) { (void)io; return -1; }
+static int     chopin__script_take_last(chopin__io *io, chopin__port *port) { (void)io, (void)port; return -1; }
+static bool    chopin__script_more(chopin__io *io, chopin__port *port) { (void)io, (void)port; return false; }
+static void    chopin__script_flush(chopin__io *io) { (void)io; }
 static bool    chopin__script_busy(chopin__io *io) { (void)io; return false; }
 
 static const chopin__io_ops chopin__script_ops = {
-    "script", chopin__script_open, chopin__script_attach, chopin__script_start, chopin__script_stop, chopin__script_detach, chopin__script_finish,
+    "script", chopin__script_open, chopin__script_attach, chopin__script_start, chopin__script_stop, chopin__script_detach, chopin__script_take_last, chopin__script_more, chopin__script_flush, chopin__script_finish,
     chopin__script_unsent, chopin__script_wait, chopin__script_wake, chopin__script_now, chopin__script_fd, chopin__script_busy, chopin__script_close,
 };
 
@@ -5905,7 +6681,6 @@ static inline void chopin__conn_flush(chopin_worker *w, chopin__conn *k) {
     while (q->bytes && !(k->port.armed & CHOPIN__OUT) && w->io.ops->start(&w->io, &k->port, CHOPIN__OUT)) {
         if (k->port.result < 0) { chopin__conn_lost(w, k); return; }
         k->write_bytes += (uint64_t)k->port.result;
-        chopin__queue_sent(q, &w->pieces, (size_t)k->port.result);
     }
     if (CHOPIN__LIKELY(!q->bytes)) { k->write_due = CHOPIN__NEVER; k->write_since = 0; return; }
     if (!k->write_since) {
@@ -6341,7 +7116,8 @@ static void chopin__conn_settle(chopin_worker *w, chopin__conn *k) {
         chopin__conn_reading_due(w, k);
     } else if (k->state == CHOPIN__CLOSING) {
         k->read_due = CHOPIN__NEVER;                         // only the deadline of the output counts now
-        if (!k->port.out.bytes) chopin__conn_end(w, k);
+        if (k->port.sending)         w->io.ops->start(&w->io, &k->port, CHOPIN__OUT);    // says when all has left
+        else if (!k->port.out.bytes) chopin__conn_end(w, k);
     }
     if (CHOPIN__UNLIKELY(k->state == CHOPIN__DEAD)) {
         if (!k->handling) chopin__conn_reap(w, k);
@@ -6818,7 +7594,6 @@ static inline void chopin__conn_input(chopin_worker *w, chopin__conn *k, int64_t
 static void chopin__conn_output(chopin_worker *w, chopin__conn *k, int64_t n) {
     if (n < 0) { chopin__conn_lost(w, k); return; }
     k->write_bytes += (uint64_t)n;
-    chopin__queue_sent(&k->port.out, &w->pieces, (size_t)n);
     chopin__conn_flush(w, k);
     if (k->state == CHOPIN__READING && k->port.out.bytes <= w->site->options.low_water) chopin__conn_serve(w, k);
 }
@@ -7110,10 +7885,9 @@ static void chopin__worker_each(chopin_worker *w, void (*fn)(chopin_worker *w, c
 #define CHOPIN__LAST_CHANCE_MS 250      // for the first request of a connection when the server stops
 
 static void chopin__worker_close_idle(chopin_worker *w, chopin__conn *k) {
-    char first;
     if (!chopin__conn_is_idle(k)) return;
     if (w->io.ops->fd(&w->io) >= 0) {
-        if (recv(k->port.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0) return;    // a request is here already
+        if (w->io.ops->more(&w->io, &k->port)) return;       // a request is here already
         if (!k->requests) {                  // perhaps accepted a moment ago: its first request may be on its way
             k->read_due = w->now + CHOPIN__LAST_CHANCE_MS;
             chopin__conn_set_timer(w, k);
@@ -7134,13 +7908,9 @@ static void chopin__worker_abort(chopin_worker *w, chopin__conn *k) {
 static void chopin__worker_close_listeners(chopin_worker *w, bool hand_over) {
     for (int i = 0; i < w->listener_count; i++) {
         chopin__port *port = w->listeners[i];
-        for (int fd = 0; !hand_over && fd >= 0 && w->io.ops->fd(&w->io) >= 0; ) {
-            fd = accept(port->fd, NULL, NULL);
-            if (fd >= 0) {
-                fcntl(fd, F_SETFL, O_NONBLOCK);
-                fcntl(fd, F_SETFD, FD_CLOEXEC);
-                chopin__worker_accept(w, fd);
-            }
+        for (int fd = 0; !hand_over && fd >= 0; ) {
+            fd = w->io.ops->accept(&w->io, port);
+            if (fd >= 0) chopin__worker_accept(w, fd);
         }
         w->io.ops->detach(&w->io, port, true);               // a successor has a descriptor of its own for the same socket
         chopin__slab_give(&w->slab, port);
@@ -7291,6 +8061,7 @@ static void chopin__worker_loop(void *arg) {
         if (CHOPIN__UNLIKELY(!w->turn_open)) chopin__worker_clock(w);
         if (CHOPIN__LIKELY(got)) { chopin__worker_event(w, &event); continue; }
         chopin__worker_turn_over(w);
+        if (w->ended) w->io.ops->flush(&w->io);
         if ((w->ended || (w->stepping && !w->ready)) && chopin__fiber_leave(&w->fibers)) return;
     }
 }
@@ -7298,7 +8069,8 @@ static void chopin__worker_loop(void *arg) {
 /* ---- making and ending one ---- */
 
 static bool chopin__worker_io(chopin_worker *w, const chopin__io_ops *ops, void *state) {
-    w->io = (chopin__io){ .ops = ops, .ports = &w->slab, .logger = &w->site->logger, .state = state, .buf_size = w->site->options.read_buffer };
+    w->io = (chopin__io){ .ops = ops, .ports = &w->slab, .inputs = &w->inputs, .pieces = &w->pieces, .logger = &w->site->logger, .state = state,
+                          .buf_size = w->site->options.read_buffer, .sqpoll = w->site->options.sqpoll };
     return ops->open(&w->io, &w->site->heap);
 }
 
@@ -7386,6 +8158,7 @@ static void chopin__worker_cut(chopin_worker *w) {
     chopin__worker_each(w, chopin__worker_abort);
     w->step_until = CHOPIN__NEVER;
     while (w->parked_count || w->ready) chopin__worker_enter(w);
+    w->io.ops->flush(&w->io);
 }
 
 /* ==========================================================================================================
@@ -8049,13 +8822,28 @@ static void chopin__signals_return(chopin__server *s) {
 
 /* ---- workers ---- */
 
+#if defined(__linux__)
+static bool chopin__server_wants_uring(const chopin__server *s) {
+    const char *name = s->site.options.backend;
+    return strcmp(name, "uring") == 0 || strcmp(name, "auto") == 0;
+}
+
+/* Opens a ring to see; what is missing is said once, not by each worker. */
+static bool chopin__server_has_uring(chopin__server *s) {
+    chopin__slab slab = { .capacity = s->site.options.max_connections };
+    chopin__io   io = { .ports = &slab, .sqpoll = s->site.options.sqpoll };
+    bool ok = chopin__uring_open(&io, &s->site.heap);
+    if (!ok) chopin__log(&s->site.logger, CHOPIN_WARNING, "epoll serves: io_uring lacks %s: %s", io.why, strerror(errno));
+    chopin__uring_close(&io, &s->site.heap);
+    return ok;
+}
+#endif
+
 static const chopin__io_ops *chopin__backend_named(chopin__server *s) {
     const char *name = s->site.options.backend;
 #if defined(__linux__)
-    if (strcmp(name, "epoll") && strcmp(name, "auto")) {
-        chopin__log(&s->site.logger, CHOPIN_WARNING, "backend %s is not in this build: epoll serves instead", name);
-    }
-    return &chopin__epoll_ops;
+    if (strcmp(name, "kqueue") == 0) chopin__log(&s->site.logger, CHOPIN_WARNING, "backend kqueue is not in this build: epoll serves instead");
+    return chopin__server_wants_uring(s) && chopin__server_has_uring(s) ? &chopin__uring_ops : &chopin__epoll_ops;
 #else
     chopin__server_fail(s, CHOPIN_SYSTEM, "no backend for this system (%s)", name);
     return NULL;

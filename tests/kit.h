@@ -3,8 +3,12 @@
 #define CHOPIN_TEST_KIT_H
 #include <string.h>
 
+#ifndef KIT_BACKEND
+#define KIT_BACKEND NULL                     // the default; the tests of real sockets are built once for each backend
+#endif
+
 /* Options of a silent app that ignores the environment. */
-static inline chopin_options kit_options(void) { return (chopin_options){ .workers = 1, .quiet = true, .no_env = true, .no_signals = true }; }
+static inline chopin_options kit_options(void) { return (chopin_options){ .workers = 1, .quiet = true, .no_env = true, .no_signals = true, .backend = KIT_BACKEND }; }
 
 /* Plays `bytes` in full; the reply lasts until the next call. */
 static inline chopin_str kit_play(chopin_app *app, chopin_str bytes) { return chopin_test_request(app, bytes, NULL); }

@@ -190,6 +190,9 @@ typedef struct chopin_options {
     bool        sqpoll;               /* io_uring: a kernel thread submits, which wants a CPU of its own */
     bool        share_port;           /* do not look for another server on the port: a successor starts beside the old one */
     bool        defer_accept;         /* TCP_DEFER_ACCEPT: accept when data has come (hides silent clients) */
+    bool        steer_by_cpu;         /* a connection goes to worker number (CPU it came in on) modulo workers; use with pin_workers (SO_ATTACH_REUSEPORT_CBPF) */
+    int         busy_poll_us;         /* SO_BUSY_POLL: spin so long for packets, where the network driver can */
+    int         fast_open;            /* TCP_FASTOPEN: queue of connections whose first data came with their SYN; requests may then come twice */
     int         backlog;              /* queue of unaccepted connections  (default 8192, capped by the kernel) */
     int         epoll_timeout_ms;     /* upper bound of one wait, -1 never waits  (default: sleep to the next deadline; CHOPIN_EPOLL_TIMEOUT_MS) */
     bool        no_signals;           /* leave SIGTERM, SIGINT and SIGPIPE alone */
@@ -8310,6 +8313,8 @@ static const chopin__option chopin__options[] = {
     CHOPIN__INT (linger_ms,            "ms",  2000,    -1,    INT_MAX),
     CHOPIN__INT (drain_timeout_ms,     "ms",  30000,   -1,    INT_MAX),
     CHOPIN__INT (loop_warn_ms,         "ms",  50,      -1,    INT_MAX),
+    CHOPIN__INT (busy_poll_us,         "us",  0,       0,     1000000),
+    CHOPIN__INT (fast_open,            "",    0,       0,     65536),
     CHOPIN__INT (max_faults,           "",    16,      1,     INT_MAX),
 };
 
@@ -8604,6 +8609,37 @@ static bool chopin__where_parse(chopin_str text, chopin__where *where) {
 }
 
 /* A listening TCP socket, or -1 with errno. `probe`: without SO_REUSEPORT, to notice somebody else on the port. */
+/* What is asked for beyond the usual, as far as this system has it. */
+static void chopin__listen_tune(const chopin__server *s, int fd) {
+    const chopin_options *o = &s->site.options;
+    const int on = 1;
+    (void)fd, (void)on, (void)o;
+#if defined(TCP_DEFER_ACCEPT)
+    if (o->defer_accept) setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &on, sizeof on);
+#endif
+#if defined(TCP_FASTOPEN)
+    if (o->fast_open) setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, &o->fast_open, sizeof o->fast_open);
+#endif
+#if defined(SO_BUSY_POLL)
+    if (o->busy_poll_us) setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL, &o->busy_poll_us, sizeof o->busy_poll_us);
+#endif
+}
+
+/* Once it listens: a program attached before would make a group of its own, which no other listener could join. */
+static void chopin__listen_steer(const chopin__server *s, int fd) {
+    const chopin_options *o = &s->site.options;
+    (void)fd, (void)o;
+#if defined(SO_ATTACH_REUSEPORT_CBPF)
+    struct { uint16_t code; uint8_t jt, jf; uint32_t k; } steps[] = {      // as in linux/filter.h
+        { 0x20, 0, 0, (uint32_t)(-0x1000 + 36) },            // A = this CPU
+        { 0x94, 0, 0, (uint32_t)o->workers },                // A %= workers: the listeners stand in the order of theirs
+        { 0x16, 0, 0, 0 },                                   // return A
+    };
+    struct { unsigned short len; void *steps; } program = { 3, steps };
+    if (o->steer_by_cpu) setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program);
+#endif
+}
+
 static int chopin__listen_tcp(const chopin__server *s, const struct sockaddr *to, socklen_t len, bool dual, bool probe) {
     int on = 1, off = !dual;
     int fd = socket(to->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -8612,10 +8648,10 @@ static int chopin__listen_tcp(const chopin__server *s, const struct sockaddr *to
     if (!probe) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     if (to->sa_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);   // accepted sockets inherit it on Linux
-#if defined(TCP_DEFER_ACCEPT)
-    if (s->site.options.defer_accept) setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &on, sizeof on);
-#endif
-    if (bind(fd, to, len) == 0 && (probe || listen(fd, s->site.options.backlog) == 0)) return fd;
+    if (!probe) chopin__listen_tune(s, fd);
+    bool ok = bind(fd, to, len) == 0 && (probe || listen(fd, s->site.options.backlog) == 0);
+    if (ok && !probe) chopin__listen_steer(s, fd);
+    if (ok) return fd;
     int error = errno;
     close(fd);
     errno = error;

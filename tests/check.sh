@@ -111,12 +111,14 @@ part_valgrind() {
 
 # live_under NAME COMPILER FLAGS: the examples, built so, under curl, raw sockets and wrk; the sanitizer must stay silent.
 live_under() {
-    local name=$1 source; shift
+    local name=$1 source backend; shift
     mkdir -p $out/$name
     for source in examples/*.c; do
         "$@" -O1 -g -pthread "$source" -o "$out/$name/$(basename "$source" .c)" -lm >$out/$name.build 2>&1 || claim "$name $source compiles" 1 $out/$name.build
     done
-    run_one "$name" $out/$name.log python3 tests/live.py --sanitized --load-seconds 3 $out/$name
+    for backend in epoll uring; do
+        run_one "$name $backend" $out/$name-$backend.log python3 tests/live.py --sanitized --backend $backend --load-seconds 3 $out/$name
+    done
 }
 part_live_asan() { live_under live-asan clang $asan; }
 part_live_tsan() { live_under live-tsan clang $tsan; }

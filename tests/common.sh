@@ -21,11 +21,22 @@ claim() {
     return 1
 }
 
+# Tests that use real sockets run once for each backend.
+on_sockets="test_worker test_fiber test_security"
+
+all_tests() { printf '%s\n' tests/test_*.c | sed 's|.*/||; s|\.c$||'; }
+
 # build_all FOLDER COMPILER FLAGS...: every tests/test_*.c into FOLDER, two at a time; FOLDER/X.build holds what the compiler said.
+# Those on sockets once more, for io_uring, into FOLDER/uring.
 build_all() {
     local folder=$1; shift
+    build_names "$folder" "$(all_tests)" "$@"
+    build_names "$folder/uring" "$on_sockets" "$@" '-DKIT_BACKEND="uring"'
+}
+build_names() {
+    local folder=$1 names=$2; shift 2
     mkdir -p "$folder"
-    printf '%s\n' tests/test_*.c | sed 's|.*/||; s|\.c$||' |
+    printf '%s\n' $names |
         xargs -P 2 -I{} sh -c 'rm -f "$0/{}"; "$@" tests/{}.c -o "$0/{}" -pthread -lm >"$0/{}.build" 2>&1 || rm -f "$0/{}"' "$folder" "$@"
 }
 
@@ -51,9 +62,13 @@ run_one() {
 
 # run_all FOLDER LABEL [PREFIX...]: every test built there; PREFIX stands before the program (valgrind).
 run_all() {
-    local folder=$1 label=$2 name; shift 2
-    for source in tests/test_*.c; do
-        name=$(basename "$source" .c)
+    local folder=$1 label=$2; shift 2
+    run_names "$folder" "$label" "$(all_tests)" "$@"
+    run_names "$folder/uring" "$label"uring: "$on_sockets" "$@"
+}
+run_names() {
+    local folder=$1 label=$2 names=$3 name; shift 3
+    for name in $names; do
         if [ -x "$folder/$name" ]; then run_one "$label$name" "$folder/$name.log" "$@" "$folder/$name"
         else claim "$label$name does not compile" 1 "$folder/$name.build"; fi
     done

@@ -18,5 +18,5 @@ done
 wait
 say "running"
 run_all $out ""
-TEST_TIMEOUT=180 run_one live.py $out/live.log python3 tests/live.py build/examples
+for backend in epoll uring; do TEST_TIMEOUT=180 run_one "live.py $backend" $out/live-$backend.log python3 tests/live.py --backend $backend build/examples; done
 end

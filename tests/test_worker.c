@@ -10,7 +10,10 @@
 #undef clock_gettime
 #include "test.h"
 #include "kit.h"
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <semaphore.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -1013,6 +1016,41 @@ static void restart_loses_no_connection(void) {
 
 static void four_workers(chopin_options *o) { o->workers = 4; }
 
+static void tuned(chopin_options *o) {
+    o->workers = 2;
+    o->pin_workers = o->steer_by_cpu = o->defer_accept = true;
+    o->busy_poll_us = 50;
+    o->fast_open = 16;
+}
+
+/* The options of the listener reach the system, and every connection still finds a worker. */
+static void listeners_are_tuned_as_asked(void) {
+    server s;
+    server_with(&s, tuned);
+    int port = server_start(&s, "127.0.0.1:0");
+    int fd = s.app ? chopin__server_of(s.app)->workers[0]->listeners[0]->fd : -1;
+    static const struct { int level, name; } on[] = { { IPPROTO_TCP, TCP_DEFER_ACCEPT }, { IPPROTO_TCP, TCP_FASTOPEN }, { SOL_SOCKET, SO_BUSY_POLL } };
+    for (size_t i = 0; i < sizeof on / sizeof *on; i++) {
+        int       value = 0;
+        socklen_t size = sizeof value;
+        CHECK(getsockopt(fd, on[i].level, on[i].name, &value, &size) == 0 && value > 0);
+    }
+    for (int i = 0; i < 40; i++) CHECK_EQ_INT(ask(port, PING), 200);
+    cpu_set_t mine, before;
+    sched_getaffinity(0, sizeof before, &before);
+    for (int cpu = 0; cpu < 2 && CPU_COUNT(&before) >= 2; cpu++) {             // loopback: a connection comes in on the CPU of its client
+        int of_it = 0, from = atomic_load(&s.served_by[cpu]);
+        CPU_ZERO(&mine);
+        CPU_SET(cpu, &mine);
+        if (sched_setaffinity(0, sizeof mine, &mine) != 0) break;
+        for (int i = 0; i < 40; i++) CHECK_EQ_INT(ask(port, PING), 200);
+        of_it = atomic_load(&s.served_by[cpu]) - from;
+        CHECK(of_it >= 30);
+    }
+    sched_setaffinity(0, sizeof before, &before);
+    server_end(&s);
+}
+
 static void many_workers_accept(void) {
     static int fds[400];
     server s;
@@ -1415,6 +1453,69 @@ static void an_unavailable_backend_falls_back_with_a_line(void) {
 
 static void one_ms_turns(chopin_options *o) { o->epoll_timeout_ms = 20; }
 
+/* From here on io_uring_setup() says EPERM to this process, as under the seccomp filters of containers. */
+static bool forbid_uring(void) {
+    struct sock_filter steps[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 425, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { sizeof steps / sizeof *steps, steps };
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static void by_uring(chopin_options *o) { o->backend = "uring"; }
+static void by_whatever(chopin_options *o) { o->backend = "auto"; }
+
+static int serves_without_uring(void (*change)(chopin_options *o)) {
+    server s;
+    server_with(&s, change);
+    int port = server_start(&s, "127.0.0.1:0");
+    bool ok = CHECK_EQ_INT(ask(port, PING), 200);
+    ok = CHECK(strstr(s.log, "epoll serves: io_uring lacks io_uring_setup()") && strstr(s.log, strerror(EPERM))) && ok;
+    const char *first = strstr(s.log, "io_uring lacks");
+    ok = CHECK(first && !strstr(first + 1, "io_uring lacks")) && ok;             // said once
+    server_end(&s);
+    return ok ? 0 : 1;
+}
+
+static void a_forbidden_uring_falls_back_to_epoll(void) {
+    pid_t pid = fork();
+    if (pid == 0) {
+        int rc = forbid_uring() ? serves_without_uring(by_uring) + serves_without_uring(by_whatever) : 77;
+        fflush(NULL);
+        _exit(rc);
+    }
+    int status = -1;
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) printf("  skipped: no seccomp here\n");
+    else CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static bool uring_works(void) {
+    struct { uint32_t words[30]; } params = { { 0 } };
+    long fd = syscall(425, 4, &params);
+    if (fd >= 0) close((int)fd);
+    return fd >= 0;
+}
+
+static void by_sqpoll(chopin_options *o) { o->backend = "uring"; o->sqpoll = true; }
+
+static void a_kernel_thread_may_submit(void) {
+    server s;
+    if (!uring_works()) { printf("  skipped: no io_uring here\n"); return; }
+    server_with(&s, by_sqpoll);
+    int port = server_start(&s, "127.0.0.1:0"), fd = dial(port);
+    CHECK(strstr(s.log, "uring)"));
+    for (int i = 0; i < 200; i++) CHECK_EQ_INT(ask_on(fd, PING), 200);
+    usleep(150000);                                          // it sleeps after a while, and is woken
+    for (int i = 0; i < 20; i++) CHECK_EQ_INT(ask(port, PING), 200);
+    CHECK_EQ_INT(ask(port, GET("/nap/20")), 200);
+    close(fd);
+    server_end(&s);
+}
+
 static void epoll_timeout_bounds_one_wait(void) {
     server s;
     server_with(&s, one_ms_turns);
@@ -1793,6 +1894,7 @@ int main(int argc, char **argv) {
     RUN(share_port_lets_a_second_server_run_beside);
     RUN(restart_loses_no_connection);
     RUN(many_workers_accept);
+    RUN(listeners_are_tuned_as_asked);
     RUN(a_thousand_sleeping_requests_finish_together);
     RUN(emfile_recovers_by_itself);
     RUN(one_connection_too_many_is_503);
@@ -1808,6 +1910,8 @@ int main(int argc, char **argv) {
     RUN(hooks_run_on_every_worker);
     RUN(bad_environment_stops_the_start);
     RUN(an_unavailable_backend_falls_back_with_a_line);
+    RUN(a_forbidden_uring_falls_back_to_epoll);
+    RUN(a_kernel_thread_may_submit);
     RUN(epoll_timeout_bounds_one_wait);
     RUN(embedding_into_another_loop);
     RUN(embedding_loses_no_readiness);

@@ -869,7 +869,7 @@ def crash_with_pipelined_neighbours(kit):
 
 # ---- system calls ----------------------------------------------------------------------------------------------
 
-WAITS, RECEIVES, SENDS = ("epoll_wait", "epoll_pwait", "epoll_pwait2"), ("recvfrom", "recvmsg", "read", "readv"), ("sendto", "sendmsg", "write", "writev")
+WAITS, RECEIVES, SENDS = ("epoll_wait", "epoll_pwait", "epoll_pwait2", "io_uring_enter"), ("recvfrom", "recvmsg", "read", "readv"), ("sendto", "sendmsg", "write", "writev")
 
 
 class Calls(dict):

@@ -1041,7 +1041,7 @@ static void listeners_are_tuned_as_asked(void) {
     for (int cpu = 0; cpu < 2 && CPU_COUNT(&before) >= 2; cpu++) {             // loopback: a connection comes in on the CPU of its client
         int of_it = 0, from = atomic_load(&s.served_by[cpu]);
         CPU_ZERO(&mine);
-        CPU_SET(cpu, &mine);
+        CPU_SET((size_t)cpu, &mine);
         if (sched_setaffinity(0, sizeof mine, &mine) != 0) break;
         for (int i = 0; i < 40; i++) CHECK_EQ_INT(ask(port, PING), 200);
         of_it = atomic_load(&s.served_by[cpu]) - from;

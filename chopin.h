@@ -13,10 +13,10 @@
    It listens on 127.0.0.1:8080; --listen ADDRESS and --workers N say otherwise.
 
    WHAT IT DOES, WHAT IT DOES NOT
-   HTTP/1.1 and 1.0 on Linux: one worker thread per CPU that shares nothing, epoll, a strict parser, a radix router with groups and
+   HTTP/1.1 and 1.0 on Linux: one worker thread per CPU that shares nothing, io_uring or epoll, a strict parser, a radix router with groups and
    middleware, precomputed replies, straight-line handlers that may wait without blocking anybody (fibers), limits and deadlines on
    everything a peer can make grow, crash containment, graceful stop, an in-process test call. No heap call per request that fits its buffers.
-   Not there yet: io_uring and kqueue, bodies and replies of any size as streams, files, multipart, WebSocket, the JSON room and models, OpenAPI,
+   Not there yet: kqueue, bodies and replies of any size as streams, files, multipart, WebSocket, the JSON room and models, OpenAPI,
    compression, TLS hooks, metrics. Never: HTTP/2 and 3, Windows, CGI, proxying, templates.
 
    MAP OF THIS FILE
@@ -25,13 +25,13 @@
        >>platform   system includes, compiler, CPU, clocks     >>router     path patterns, one radix tree per method
        >>bytes      views, numbers, percent, UTF-8             >>io         the port, the event, the table of a backend
        >>memory     allocator hook, arena, pool, slab          >>epoll      the backend for every Linux
-       >>fiber      stacks that can be left and continued      >>script     the backend of the tests
-       >>log        texts of statuses, the logger              >>conn       one connection's life; parking; replies leaving
-       >>time       timer wheel, Date                          >>worker     one thread: loop, accept, messages, faults, stop
-       >>http1      request head, chunks, trailer              >>server     options, addresses, chains, threads
-       >>response   status lines, headers, output queue        >>public     the API
-       >>json       the writer of chopin_jsonf()               (uring, kqueue, files, ws will stand beside epoll and router)
-       >>body       query, form, cookies, typed values
+       >>fiber      stacks that can be left and continued      >>uring      the backend for Linux 6.1 and newer
+       >>log        texts of statuses, the logger              >>script     the backend of the tests
+       >>time       timer wheel, Date                          >>conn       one connection's life; parking; replies leaving
+       >>http1      request head, chunks, trailer              >>worker     one thread: loop, accept, messages, faults, stop
+       >>response   status lines, headers, output queue        >>server     options, addresses, chains, threads
+       >>json       the writer of chopin_jsonf()               >>public     the API
+       >>body       query, form, cookies, typed values         (kqueue, files, ws will stand beside uring and router)
        >>guard      addresses, proxies, origins, token buckets
 
    COMPILE-TIME SWITCHES
@@ -40,6 +40,7 @@
        CHOPIN_ASSERT(x)             our own mistakes                     (default assert)
        CHOPIN_NO_FIBERS             no fibers: waiting blocks the worker, bodies are read before the handler runs, no contain_faults
        CHOPIN_FIBER_UCONTEXT        fibers by ucontext instead of our own switch (x86-64, aarch64, armv7, riscv64)
+       CHOPIN_NO_URING              leave io_uring out: 6 KB less
        CHOPIN_NO_SIMD               eight bytes at a time instead of SSE2, AVX2 or NEON
        CHOPIN_WITH_VALGRIND         tell valgrind of the stacks
        CHOPIN_UNWIND_TABLES         keep the tables for stack unwinding in gcc's -Os builds too (exceptions, profilers that need them)
@@ -66,7 +67,8 @@
    Every limit and deadline is a field of chopin_options; chopin_limits() prints those in force. Some can be set by CHOPIN_* environment variables.
 
    BACKENDS
-   epoll. chopin_options.backend or CHOPIN_BACKEND will choose among more; what is not there falls back with one log line.
+   io_uring where the kernel has all that is used (Linux 6.1; containers often forbid it), else epoll: "auto", the default. A start that finds
+   something missing says so in one log line. chopin_options.backend or CHOPIN_BACKEND names one. No handler can tell them apart.
 
    SHUTDOWN AND CRASHES
    SIGTERM, SIGINT or chopin_stop(): listeners close after their queue is served, idle connections close, the rest finishes until drain_timeout_ms; a second
@@ -186,7 +188,7 @@ typedef struct chopin_options {
     /* workers */
     int         workers;              /* threads                       (default: CPUs of our affinity mask, capped by the cgroup quota; CHOPIN_WORKERS) */
     bool        pin_workers;          /* bind worker i to the i-th CPU of the mask */
-    const char *backend;              /* "epoll", "uring" (io_uring, Linux 6.1; what is missing is logged and epoll serves), "auto"  (default "epoll"; CHOPIN_BACKEND) */
+    const char *backend;              /* "auto", "uring" (io_uring), "epoll": see BACKENDS above  (default "auto"; CHOPIN_BACKEND) */
     bool        sqpoll;               /* io_uring: a kernel thread submits, which wants a CPU of its own */
     bool        share_port;           /* do not look for another server on the port: a successor starts beside the old one */
     bool        defer_accept;         /* TCP_DEFER_ACCEPT: accept when data has come (hides silent clients) */
@@ -301,7 +303,8 @@ CHOPIN_API void chopin_stop(chopin_app *app);
  *
  * open: 0 or negative as chopin_serve(). fd: readable when there is work (-1 on failure). next_deadline: milliseconds until chopin_step()
  * must be called even without input, -1 for never. step: does what is ready, waiting at most `timeout_ms` (-1: until something happens);
- * 1 while serving, 0 once stopped, negative on failure. close: ends at once. All on one thread. See examples/embed_loop.c. */
+ * 1 while serving, 0 once stopped, negative on failure. close: ends at once. All on one
+ * thread, which with io_uring may see one sleep of its own end early (EINTR) after close. See examples/embed_loop.c. */
 CHOPIN_API int chopin_open(chopin_app *app);
 CHOPIN_API int chopin_fd(chopin_app *app);
 CHOPIN_API int chopin_next_deadline(chopin_app *app);
@@ -2300,10 +2303,18 @@ static const uint8_t chopin__name_slots[128] = {        // ids; an empty slot is
 #undef CHOPIN__SLOT
 };
 
-typedef struct chopin__name { char text[31]; uint8_t len; } chopin__name;
+#define CHOPIN__NAME(id, text) char id[sizeof(text)];
+typedef struct chopin__name_texts { CHOPIN_HEADERS(CHOPIN__NAME) } chopin__name_texts;      // one behind the other: a third of an array of equal ones
+#undef CHOPIN__NAME
 
-static const chopin__name chopin__names[CHOPIN_H_COUNT] = {
-#define CHOPIN__NAME(id, text) { text, sizeof(text) - 1 },
+static const chopin__name_texts chopin__name_text = {
+#define CHOPIN__NAME(id, text) text,
+    CHOPIN_HEADERS(CHOPIN__NAME)
+#undef CHOPIN__NAME
+};
+
+static const struct { uint16_t at, len; } chopin__names[CHOPIN_H_COUNT] = {
+#define CHOPIN__NAME(id, text) { offsetof(chopin__name_texts, id), sizeof(text) - 1 },
     CHOPIN_HEADERS(CHOPIN__NAME)
 #undef CHOPIN__NAME
 };
@@ -2348,8 +2359,7 @@ CHOPIN__INLINE bool chopin__is_word(chopin_str s, chopin_str lower) { return s.l
 static inline unsigned chopin__name_id(const char *name, size_t len) {
     if (len < 2) return CHOPIN_H_COUNT;
     unsigned id = chopin__name_slots[chopin__name_hash(name, len, CHOPIN__NAME_MULTIPLIER)];
-    const chopin__name *known = &chopin__names[id];
-    return known->len == len && chopin__same_name(name, known->text, len) ? id : CHOPIN_H_COUNT;
+    return chopin__names[id].len == len && chopin__same_name(name, (const char *)&chopin__name_text + chopin__names[id].at, len) ? id : CHOPIN_H_COUNT;
 }
 
 /* ---- the head ---- */
@@ -3048,32 +3058,48 @@ static void chopin__queue_clear(chopin__queue *q, chopin__pieces *from) {
 
 /* ---- status lines ---- */
 
-/* The registered phrases (RFC 9110 15 and the IANA registry); other codes have an empty one. */
+/* The registered phrases (RFC 9110 15 and the IANA registry), by code. */
+#define CHOPIN__REASONS(X) \
+    X(100, "Continue") X(101, "Switching Protocols") X(102, "Processing") X(103, "Early Hints") X(200, "OK") X(201, "Created") \
+    X(202, "Accepted") X(203, "Non-Authoritative Information") X(204, "No Content") X(205, "Reset Content") X(206, "Partial Content") \
+    X(207, "Multi-Status") X(208, "Already Reported") X(226, "IM Used") X(300, "Multiple Choices") X(301, "Moved Permanently") \
+    X(302, "Found") X(303, "See Other") X(304, "Not Modified") X(305, "Use Proxy") X(307, "Temporary Redirect") X(308, "Permanent Redirect") \
+    X(400, "Bad Request") X(401, "Unauthorized") X(402, "Payment Required") X(403, "Forbidden") X(404, "Not Found") \
+    X(405, "Method Not Allowed") X(406, "Not Acceptable") X(407, "Proxy Authentication Required") X(408, "Request Timeout") \
+    X(409, "Conflict") X(410, "Gone") X(411, "Length Required") X(412, "Precondition Failed") X(413, "Content Too Large") \
+    X(414, "URI Too Long") X(415, "Unsupported Media Type") X(416, "Range Not Satisfiable") X(417, "Expectation Failed") \
+    X(421, "Misdirected Request") X(422, "Unprocessable Content") X(423, "Locked") X(424, "Failed Dependency") X(425, "Too Early") \
+    X(426, "Upgrade Required") X(428, "Precondition Required") X(429, "Too Many Requests") X(431, "Request Header Fields Too Large") \
+    X(451, "Unavailable For Legal Reasons") X(500, "Internal Server Error") X(501, "Not Implemented") X(502, "Bad Gateway") \
+    X(503, "Service Unavailable") X(504, "Gateway Timeout") X(505, "HTTP Version Not Supported") X(506, "Variant Also Negotiates") \
+    X(507, "Insufficient Storage") X(508, "Loop Detected") X(510, "Not Extended") X(511, "Network Authentication Required")
+
+#define CHOPIN__REASON(code, text) char of_##code[sizeof(text)];
+typedef struct chopin__reason_texts { CHOPIN__REASONS(CHOPIN__REASON) } chopin__reason_texts;
+#undef CHOPIN__REASON
+
+static const chopin__reason_texts chopin__reason_text = {
+#define CHOPIN__REASON(code, text) text,
+    CHOPIN__REASONS(CHOPIN__REASON)
+#undef CHOPIN__REASON
+};
+
+static const struct { uint16_t code, at; } chopin__reasons[] = {
+#define CHOPIN__REASON(code, text) { code, offsetof(chopin__reason_texts, of_##code) },
+    CHOPIN__REASONS(CHOPIN__REASON)
+#undef CHOPIN__REASON
+};
+
+/* Codes that are not registered have an empty phrase. */
 static const char *chopin__reason(int status) {
-    switch (status) {
-    case 100: return "Continue";                case 101: return "Switching Protocols";    case 102: return "Processing";
-    case 103: return "Early Hints";             case 200: return "OK";                     case 201: return "Created";
-    case 202: return "Accepted";                case 203: return "Non-Authoritative Information"; case 204: return "No Content";
-    case 205: return "Reset Content";           case 206: return "Partial Content";        case 207: return "Multi-Status";
-    case 208: return "Already Reported";        case 226: return "IM Used";                case 300: return "Multiple Choices";
-    case 301: return "Moved Permanently";       case 302: return "Found";                  case 303: return "See Other";
-    case 304: return "Not Modified";            case 305: return "Use Proxy";              case 307: return "Temporary Redirect";
-    case 308: return "Permanent Redirect";      case 400: return "Bad Request";            case 401: return "Unauthorized";
-    case 402: return "Payment Required";        case 403: return "Forbidden";              case 404: return "Not Found";
-    case 405: return "Method Not Allowed";      case 406: return "Not Acceptable";         case 407: return "Proxy Authentication Required";
-    case 408: return "Request Timeout";         case 409: return "Conflict";               case 410: return "Gone";
-    case 411: return "Length Required";         case 412: return "Precondition Failed";    case 413: return "Content Too Large";
-    case 414: return "URI Too Long";            case 415: return "Unsupported Media Type"; case 416: return "Range Not Satisfiable";
-    case 417: return "Expectation Failed";      case 421: return "Misdirected Request";    case 422: return "Unprocessable Content";
-    case 423: return "Locked";                  case 424: return "Failed Dependency";      case 425: return "Too Early";
-    case 426: return "Upgrade Required";        case 428: return "Precondition Required";  case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large"; case 451: return "Unavailable For Legal Reasons";
-    case 500: return "Internal Server Error";   case 501: return "Not Implemented";        case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";     case 504: return "Gateway Timeout";        case 505: return "HTTP Version Not Supported";
-    case 506: return "Variant Also Negotiates"; case 507: return "Insufficient Storage";   case 508: return "Loop Detected";
-    case 510: return "Not Extended";            case 511: return "Network Authentication Required";
-    default:  return "";
+    size_t low = 0, high = CHOPIN__COUNT(chopin__reasons) - 1;
+    if (status == 200) return "OK";
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (chopin__reasons[middle].code < status) low = middle + 1;
+        else                                       high = middle;
     }
+    return chopin__reasons[low].code == status ? (const char *)&chopin__reason_text + chopin__reasons[low].at : "";
 }
 
 /* What every head begins with, made once a second: "HTTP/1.1 200 OK", Server, Date. Other statuses use what is behind the first line. */
@@ -4935,6 +4961,14 @@ typedef struct chopin__event {
     const char   *data;                 // IN: the bytes
 } chopin__event;
 
+static inline bool chopin__event_is(chopin__event *event, chopin__port *port, int what, int64_t result, const char *data) {
+    event->port = port;
+    event->what = what;
+    event->result = result;
+    event->data = data;
+    return true;
+}
+
 typedef struct chopin__io {
     const struct chopin__io_ops *ops;
     chopin__slab        *ports;         // where ids are looked up
@@ -4945,6 +4979,7 @@ typedef struct chopin__io {
     size_t               buf_size;
     _Atomic uint64_t     receives, sends, waits;   // system calls made, for the tests and the counters
     void                *state;         // the backend's own
+    int                  wake_fd;       // what ends a sleep, with epoll and io_uring
     const char          *why;           // what open() found missing
     bool                 sqpoll;        // chopin_options.sqpoll, for io_uring
     _Atomic int          outside;       // what other threads are at work on for a parked handler: >>script lets real time pass meanwhile
@@ -5021,6 +5056,101 @@ static inline int32_t chopin__port_send(chopin__port *port, bool *all) {
 }
 
 #if defined(__linux__)
+/* ---- what both backends of Linux do alike ---- */
+
+/* Ports with something to do that the kernel will not say again. */
+typedef struct chopin__agenda {
+    chopin__port *first, *last;         // for the next turn
+    chopin__port *now;                  // what this turn looks at
+} chopin__agenda;
+
+static void chopin__agenda_add(chopin__agenda *a, chopin__port *port) {
+    if (port->listed) return;
+    port->listed = true;
+    port->next = NULL;
+    if (a->first) a->last->next = port;
+    else          a->first = port;
+    a->last = port;
+}
+
+static inline void chopin__agenda_turn(chopin__agenda *a) {
+    a->now = a->first;
+    a->first = NULL;
+}
+
+static inline chopin__port *chopin__agenda_next(chopin__agenda *a) {
+    chopin__port *port = a->now;
+    a->now = port->next;
+    port->listed = false;
+    return port;
+}
+
+static chopin__port *chopin__agenda_unlink(chopin__port **at, const chopin__port *port) {
+    chopin__port *before = NULL;
+    for (; *at; before = *at, at = &(*at)->next) {
+        if (*at == port) { *at = port->next; break; }
+    }
+    return before;
+}
+
+static void chopin__agenda_remove(chopin__agenda *a, chopin__port *port) {
+    if (!port->listed) return;
+    chopin__agenda_unlink(&a->now, port);
+    chopin__port *before = chopin__agenda_unlink(&a->first, port);
+    if (a->last == port) a->last = before;
+    port->listed = false;
+}
+
+static bool chopin__wake_open(chopin__io *io) {
+    io->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return io->wake_fd >= 0;
+}
+
+static void chopin__wake_up(chopin__io *io) {
+    ssize_t ignored = write(io->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
+    (void)ignored;
+}
+
+static void chopin__wake_drain(const chopin__io *io) {
+    uint64_t drop;
+    ssize_t  ignored = read(io->wake_fd, &drop, sizeof drop);
+    (void)ignored;
+}
+
+static int64_t chopin__now_of_clock(chopin__io *io) { (void)io; return chopin__clock_ms(); }
+
+static int chopin__socket_accept(chopin__io *io, chopin__port *port) {
+    (void)io;
+    return accept4(port->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+static bool chopin__socket_more(chopin__io *io, chopin__port *port) {
+    char first;
+    (void)io;
+    return recv(port->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+static void chopin__socket_finish(chopin__io *io, chopin__port *port) {
+    (void)io;
+    shutdown(port->fd, SHUT_WR);
+}
+
+static size_t chopin__socket_unsent(chopin__io *io, chopin__port *port) {
+    int bytes = 0;
+    (void)io;
+    return ioctl(port->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (size_t)bytes : 0;
+}
+
+/* Sends what the socket takes; `*all`: that was everything offered. -EAGAIN: nothing. */
+static inline void chopin__socket_send(chopin__io *io, chopin__port *port, bool *all) {
+    do {
+        chopin__count(&io->sends);
+        port->result = chopin__port_send(port, all);
+    } while (port->result == -EINTR);
+    if (port->result > 0) chopin__queue_sent(&port->out, io->pieces, (size_t)port->result);
+    if (port->result != -EAGAIN) port->armed &= (uint8_t)~CHOPIN__OUT;
+}
+
 /* ==========================================================================================================
    >>epoll   the backend for every Linux
    Connections are registered once, edge-triggered for everything, and the readiness is remembered in the port: no epoll_ctl for partial
@@ -5032,13 +5162,12 @@ static inline int32_t chopin__port_send(chopin__port *port, bool *all) {
 #define CHOPIN__EPOLL_WAKE    UINT64_MAX
 
 typedef struct chopin__epoll {
-    int            fd, wake_fd;
+    int            fd;
     bool           fetched;             // this turn has called epoll_wait
     int            count, at;           // events of this turn, and how many have been looked at
     int            accepts;             // still allowed of `accepting`
     chopin__port  *accepting;           // a listener that may have more
-    chopin__port  *first, *last;        // ports with remembered readiness and something armed ...
-    chopin__port  *todo;                // ... and those of them this turn looks at
+    chopin__agenda agenda;              // ports with remembered readiness and something armed
     struct epoll_event events[CHOPIN__EPOLL_BATCH];
 } chopin__epoll;
 
@@ -5046,17 +5175,16 @@ static bool chopin__epoll_open(chopin__io *io, chopin__heap *heap) {
     chopin__epoll *e = chopin__alloc_zero(heap, sizeof *e);
     if (!e) { errno = ENOMEM; return false; }
     e->fd = epoll_create1(EPOLL_CLOEXEC);
-    e->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     io->state = e;
     struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.u64 = CHOPIN__EPOLL_WAKE };
-    return e->fd >= 0 && e->wake_fd >= 0 && epoll_ctl(e->fd, EPOLL_CTL_ADD, e->wake_fd, &event) == 0;
+    return chopin__wake_open(io) && e->fd >= 0 && epoll_ctl(e->fd, EPOLL_CTL_ADD, io->wake_fd, &event) == 0;
 }
 
 static void chopin__epoll_close(chopin__io *io, chopin__heap *heap) {
     chopin__epoll *e = io->state;
     if (!e) return;
     if (e->fd >= 0) close(e->fd);
-    if (e->wake_fd >= 0) close(e->wake_fd);
+    if (io->wake_fd >= 0) close(io->wake_fd);
     chopin__release(heap, e, sizeof *e);
     io->state = NULL;
 }
@@ -5075,89 +5203,39 @@ static bool chopin__epoll_attach(chopin__io *io, chopin__port *port, bool shared
 }
 
 /* Its remembered readiness will be acted upon in the next turn. */
-static void chopin__epoll_list(chopin__epoll *e, chopin__port *port) {
-    if (port->listed) return;
-    port->listed = true;
-    port->next = NULL;
-    if (e->last) e->last->next = port;
-    else         e->first = port;
-    e->last = port;
-}
-
-static chopin__port *chopin__epoll_unlink(chopin__port *list, chopin__port *port) {
-    for (chopin__port **at = &list; *at; at = &(*at)->next) {
-        if (*at == port) { *at = port->next; break; }
-    }
-    return list;
-}
-
-static void chopin__epoll_unlist(chopin__epoll *e, chopin__port *port) {
-    e->first = chopin__epoll_unlink(e->first, port);
-    e->todo = chopin__epoll_unlink(e->todo, port);
-    e->last = e->first;
-    while (e->last && e->last->next) e->last = e->last->next;
-    port->listed = false;
-}
+static void chopin__epoll_list(chopin__io *io, chopin__port *port) { chopin__agenda_add(&((chopin__epoll *)io->state)->agenda, port); }
 
 /* Sends now. Less taken than offered means the socket is full: the next edge will say when it is not. */
 static inline bool chopin__epoll_send(chopin__io *io, chopin__port *port) {
     bool all;
-    do {
-        chopin__count(&io->sends);
-        port->result = chopin__port_send(port, &all);
-    } while (port->result == -EINTR);
+    chopin__socket_send(io, port, &all);
     if (!all) port->ready &= (uint8_t)~CHOPIN__OUT;
-    if (port->result == -EAGAIN) return false;
-    if (port->result > 0) chopin__queue_sent(&port->out, io->pieces, (size_t)port->result);
-    port->armed &= (uint8_t)~CHOPIN__OUT;
-    return true;
+    return port->result != -EAGAIN;
 }
 
 static bool chopin__epoll_start(chopin__io *io, chopin__port *port, int what) {
     port->armed |= (uint8_t)what;
     if (what == CHOPIN__OUT) return (port->ready & CHOPIN__OUT) && chopin__epoll_send(io, port);
-    if (port->ready & (CHOPIN__IN | CHOPIN__HUNG)) chopin__epoll_list(io->state, port);
+    if (port->ready & (CHOPIN__IN | CHOPIN__HUNG)) chopin__epoll_list(io, port);
     return false;
 }
 
 static void chopin__epoll_stop(chopin__io *io, chopin__port *port, int what) {
     port->armed &= (uint8_t)~what;
-    if (CHOPIN__UNLIKELY(port->ready & CHOPIN__OVER)) chopin__epoll_list(io->state, port);   // its edge has passed: nobody else will say so
+    if (CHOPIN__UNLIKELY(port->ready & CHOPIN__OVER)) chopin__epoll_list(io, port);   // its edge has passed: nobody else will say so
 }
 
 /* A closed connection leaves the set by itself; listeners and waiters may be open elsewhere too. */
 static void chopin__epoll_detach(chopin__io *io, chopin__port *port, bool close_it) {
     chopin__epoll *e = io->state;
-    if (port->listed) chopin__epoll_unlist(e, port);
+    chopin__agenda_remove(&e->agenda, port);
     if (e->accepting == port) e->accepting = NULL;
     port->armed = 0;
     if (port->kind != CHOPIN__CONNECTION) epoll_ctl(e->fd, EPOLL_CTL_DEL, port->fd, &(struct epoll_event){ 0 });
     if (close_it) close(port->fd);
 }
 
-static int chopin__epoll_take(chopin__io *io, chopin__port *port) {
-    (void)io;
-    return accept4(port->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-}
-
-static bool chopin__epoll_more(chopin__io *io, chopin__port *port) {
-    char first;
-    (void)io;
-    return recv(port->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
-}
-
 static void chopin__epoll_flush(chopin__io *io) { (void)io; }
-
-static void chopin__epoll_finish(chopin__io *io, chopin__port *port) {
-    (void)io;
-    shutdown(port->fd, SHUT_WR);
-}
-
-static size_t chopin__epoll_unsent(chopin__io *io, chopin__port *port) {
-    int bytes = 0;
-    (void)io;
-    return ioctl(port->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (size_t)bytes : 0;
-}
 
 static bool chopin__epoll_accept(chopin__io *io, chopin__event *event) {
     chopin__epoll *e = io->state;
@@ -5169,8 +5247,7 @@ static bool chopin__epoll_accept(chopin__io *io, chopin__event *event) {
     }
     if (fd < 0) e->accepting = NULL;
     if (fd < 0 && (e->accepts < 0 || errno == EAGAIN || errno == EINTR || errno == ECONNABORTED || errno == EPROTO)) return false;
-    *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = fd >= 0 ? fd : -errno };
-    return true;
+    return chopin__event_is(event, port, CHOPIN__IN, fd >= 0 ? fd : -errno, NULL);
 }
 
 /* One recv. A short one has drained the socket, unless its end is near (EPOLLRDHUP): then 0 must still be read. */
@@ -5185,26 +5262,23 @@ static inline bool chopin__epoll_recv(chopin__io *io, chopin__port *port, chopin
     if (n < (ssize_t)room && !(n > 0 && port->ready & CHOPIN__HUNG)) port->ready &= (uint8_t)~CHOPIN__IN;
     if (n < 0 && errno == EAGAIN) return false;
     if (n <= 0) port->armed &= (uint8_t)~CHOPIN__IN;
-    *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = n < 0 ? -errno : n, .data = to };
-    return true;
+    return chopin__event_is(event, port, CHOPIN__IN, n < 0 ? -errno : n, to);
 }
 
 /* What can be done for a port, output first: room for answers comes before more questions. */
 static bool chopin__epoll_run(chopin__io *io, chopin__port *port, chopin__event *event) {
     bool in = port->armed & CHOPIN__IN && port->ready & CHOPIN__IN;
     if (port->armed & CHOPIN__OUT && port->ready & CHOPIN__OUT && chopin__epoll_send(io, port)) {
-        if (in) chopin__epoll_list(io->state, port);
-        *event = (chopin__event){ .port = port, .what = CHOPIN__OUT, .result = port->result };
-        return true;
+        if (in) chopin__epoll_list(io, port);
+        return chopin__event_is(event, port, CHOPIN__OUT, port->result, NULL);
     }
     if (!in) {                                               // nobody asks for input, but that the client is gone must be known
         if (!(port->ready & CHOPIN__OVER)) return false;
         port->ready &= (uint8_t)~CHOPIN__OVER;
-        *event = (chopin__event){ .port = port, .what = CHOPIN__HUNG };
-        return true;
+        return chopin__event_is(event, port, CHOPIN__HUNG, 0, NULL);
     }
     if (!chopin__epoll_recv(io, port, event)) return false;
-    if (port->ready & CHOPIN__IN && port->armed & CHOPIN__IN) chopin__epoll_list(io->state, port);
+    if (port->ready & CHOPIN__IN && port->armed & CHOPIN__IN) chopin__epoll_list(io, port);
     return true;
 }
 
@@ -5222,12 +5296,11 @@ static inline bool chopin__epoll_event(chopin__io *io, chopin__port *port, uint3
     if (CHOPIN__LIKELY(port->kind == CHOPIN__CONNECTION && !over && port->armed == CHOPIN__IN)) {   // most: input, and nothing to send
         port->ready |= (uint8_t)ready;
         if (!(ready & CHOPIN__IN) || !chopin__epoll_recv(io, port, event)) return false;
-        if (port->ready & CHOPIN__IN && port->armed) chopin__epoll_list(e, port);
+        if (port->ready & CHOPIN__IN && port->armed) chopin__epoll_list(io, port);
         return true;
     }
     if (port->kind == CHOPIN__WAITER) {
-        *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = ready & port->armed };
-        return true;
+        return chopin__event_is(event, port, CHOPIN__IN, ready & port->armed, NULL);
     }
     if (over) port->ready |= CHOPIN__HUNG;
     if (events & (EPOLLHUP | EPOLLERR)) port->ready |= CHOPIN__OVER;
@@ -5243,9 +5316,8 @@ static int chopin__epoll_timeout(int64_t until_ms) {
 
 static void chopin__epoll_fetch(chopin__io *io, int64_t until_ms) {
     chopin__epoll *e = io->state;
-    bool busy = e->first != NULL;
-    e->todo = e->first;
-    e->first = e->last = NULL;
+    bool busy = e->agenda.first != NULL;
+    chopin__agenda_turn(&e->agenda);
     e->at = 0;
     chopin__count(&io->waits);
     e->count = epoll_wait(e->fd, e->events, CHOPIN__EPOLL_BATCH, busy ? 0 : chopin__epoll_timeout(until_ms));
@@ -5259,42 +5331,28 @@ static bool chopin__epoll_wait(chopin__io *io, int64_t until_ms, chopin__event *
     if (e->accepting && chopin__epoll_accept(io, event)) return true;
     while (e->at < e->count) {
         struct epoll_event *now = &e->events[e->at++];
-        if (now->data.u64 == CHOPIN__EPOLL_WAKE) {
-            uint64_t drop;
-            ssize_t  ignored = read(e->wake_fd, &drop, sizeof drop);
-            (void)ignored;
-            continue;
-        }
+        if (now->data.u64 == CHOPIN__EPOLL_WAKE) { chopin__wake_drain(io); continue; }
         chopin__port *port = chopin__slab_get(io->ports, now->data.u64);
         if (port && chopin__epoll_event(io, port, now->events, event)) return true;
     }
-    while (e->todo) {
-        chopin__port *port = e->todo;
-        e->todo = port->next;
-        port->listed = false;
-        if (chopin__epoll_run(io, port, event)) return true;
+    while (e->agenda.now) {
+        if (chopin__epoll_run(io, chopin__agenda_next(&e->agenda), event)) return true;
     }
     e->fetched = false;
     return false;
 }
 
-static void chopin__epoll_wake(chopin__io *io) {
-    chopin__epoll *e = io->state;
-    ssize_t ignored = write(e->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
-    (void)ignored;
-}
-
-static int64_t chopin__epoll_now(chopin__io *io) { (void)io; return chopin__clock_ms(); }
-static int     chopin__epoll_fd(chopin__io *io) { return ((chopin__epoll *)io->state)->fd; }
-static bool    chopin__epoll_busy(chopin__io *io) { chopin__epoll *e = io->state; return e->first || e->accepting || e->fetched; }
+static int  chopin__epoll_fd(chopin__io *io) { return ((chopin__epoll *)io->state)->fd; }
+static bool chopin__epoll_busy(chopin__io *io) { chopin__epoll *e = io->state; return e->agenda.first || e->accepting || e->fetched; }
 
 static const chopin__io_ops chopin__epoll_ops = {
-    "epoll", chopin__epoll_open, chopin__epoll_attach, chopin__epoll_start, chopin__epoll_stop, chopin__epoll_detach, chopin__epoll_take, chopin__epoll_more, chopin__epoll_flush, chopin__epoll_finish,
-    chopin__epoll_unsent, chopin__epoll_wait, chopin__epoll_wake, chopin__epoll_now, chopin__epoll_fd, chopin__epoll_busy, chopin__epoll_close,
+    "epoll", chopin__epoll_open, chopin__epoll_attach, chopin__epoll_start, chopin__epoll_stop, chopin__epoll_detach, chopin__socket_accept,
+    chopin__socket_more, chopin__epoll_flush, chopin__socket_finish, chopin__socket_unsent, chopin__epoll_wait, chopin__wake_up,
+    chopin__now_of_clock, chopin__epoll_fd, chopin__epoll_busy, chopin__epoll_close,
 };
 #endif /* __linux__ */
 
-#if defined(__linux__)
+#if defined(__linux__) && !defined(CHOPIN_NO_URING)
 /* ==========================================================================================================
    >>uring   the backend for Linux 6.1 and newer: a ring of wishes, a ring of results, one system call a turn
    Connections have one recv that repeats itself (multishot) and takes its buffers from a ring of ours; a buffer whose bytes were shown is
@@ -5362,7 +5420,7 @@ typedef struct chopin__held {           // input that came while its port was st
 } chopin__held;
 
 typedef struct chopin__uring {
-    int            fd, wake_fd;
+    int            fd;
     bool           enabled, polled, fetched;
     uint32_t      *sq_head, *sq_tail, *sq_flags, *cq_head, *cq_tail;      // shared with the kernel
     chopin__sqe   *sqes;
@@ -5379,8 +5437,7 @@ typedef struct chopin__uring {
     int            current;             // whose bytes are in io->buf: a buffer of the ring, NOBODY, or KEPT: somebody's held ones
     char          *own;                 // io->buf while NOBODY
     chopin__piece *orphans;             // taken from ports that are gone, until their send is done
-    chopin__port  *first, *last;        // ports with something to do next turn ...
-    chopin__port  *todo;                // ... and those of them this turn looks at
+    chopin__agenda agenda;              // ports whose input goes on, or begins again
 } chopin__uring;
 
 /* ---- the two rings ---- */
@@ -5536,11 +5593,10 @@ static bool chopin__uring_open(chopin__io *io, chopin__heap *heap) {
     u->current = CHOPIN__URING_NOBODY;
     u->polled = io->sqpoll;
     u->fd = -1;
-    u->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     p.flags = CHOPIN__SETUP_CLAMP | CHOPIN__SETUP_CQSIZE | CHOPIN__SETUP_R_DISABLED | CHOPIN__SETUP_SUBMIT_ALL | CHOPIN__SETUP_SINGLE_ISSUER
             | (u->polled ? CHOPIN__SETUP_SQPOLL : CHOPIN__SETUP_DEFER_TASKRUN);
     io->why = "a descriptor";
-    if (u->wake_fd < 0) return false;
+    if (!chopin__wake_open(io)) return false;
     io->why = "io_uring_setup() with SINGLE_ISSUER and DEFER_TASKRUN (Linux 6.1, not forbidden by seccomp or kernel.io_uring_disabled)";
     u->fd = (int)syscall(CHOPIN__URING_SETUP, CHOPIN__URING_ENTRIES, &p);
     if (u->fd < 0) return false;
@@ -5571,7 +5627,7 @@ static void chopin__uring_close(chopin__io *io, chopin__heap *heap) {
         chopin__uring_close_unsent(u);
     }
     if (u->fd >= 0) close(u->fd);
-    if (u->wake_fd >= 0) close(u->wake_fd);
+    if (io->wake_fd >= 0) close(io->wake_fd);
     if (u->rings) munmap(u->rings, u->rings_size);
     if (u->sqes) munmap(u->sqes, u->sqes_size);
     if (u->ring) munmap(u->ring, CHOPIN__URING_BUFFERS * sizeof(chopin__uring_buf));
@@ -5586,29 +5642,7 @@ static void chopin__uring_close(chopin__io *io, chopin__heap *heap) {
 
 /* ---- ports ---- */
 
-static void chopin__uring_list(chopin__uring *u, chopin__port *port) {
-    if (port->listed) return;
-    port->listed = true;
-    port->next = NULL;
-    if (u->last) u->last->next = port;
-    else         u->first = port;
-    u->last = port;
-}
-
-static chopin__port *chopin__uring_unlink(chopin__port *list, chopin__port *port) {
-    for (chopin__port **at = &list; *at; at = &(*at)->next) {
-        if (*at == port) { *at = port->next; break; }
-    }
-    return list;
-}
-
-static void chopin__uring_unlist(chopin__uring *u, chopin__port *port) {
-    u->first = chopin__uring_unlink(u->first, port);
-    u->todo = chopin__uring_unlink(u->todo, port);
-    u->last = u->first;
-    while (u->last && u->last->next) u->last = u->last->next;
-    port->listed = false;
-}
+static void chopin__uring_list(chopin__io *io, chopin__port *port) { chopin__agenda_add(&((chopin__uring *)io->state)->agenda, port); }
 
 static bool chopin__uring_attach(chopin__io *io, chopin__port *port, bool shared) {
     (void)shared;
@@ -5665,15 +5699,9 @@ static void chopin__uring_await_room(chopin__io *io, chopin__port *port) {
 /* The long way. What the socket does not take now waits for room in it. */
 static bool chopin__uring_send_now(chopin__io *io, chopin__port *port) {
     bool all;
-    do {
-        chopin__count(&io->sends);
-        port->result = chopin__port_send(port, &all);
-    } while (port->result == -EINTR);
-    if (port->result > 0) chopin__queue_sent(&port->out, io->pieces, (size_t)port->result);
+    chopin__socket_send(io, port, &all);
     if (!all) chopin__uring_await_room(io, port);
-    if (port->result == -EAGAIN) return false;
-    port->armed &= (uint8_t)~CHOPIN__OUT;
-    return true;
+    return port->result != -EAGAIN;
 }
 
 static inline bool chopin__uring_start_out(chopin__io *io, chopin__port *port) {
@@ -5686,7 +5714,7 @@ static inline bool chopin__uring_start_out(chopin__io *io, chopin__port *port) {
 static bool chopin__uring_start(chopin__io *io, chopin__port *port, int what) {
     if (what == CHOPIN__OUT) return chopin__uring_start_out(io, port);
     port->armed |= CHOPIN__IN;
-    if (port->held || port->ready & CHOPIN__HUNG)  chopin__uring_list(io->state, port);
+    if (port->held || port->ready & CHOPIN__HUNG)  chopin__uring_list(io, port);
     else if (!(port->live & CHOPIN__LIVE_IN))      chopin__uring_receive(io, port);
     return false;
 }
@@ -5708,7 +5736,7 @@ static int chopin__uring_accept(chopin__io *io, chopin__port *port) {
         e->user_data = CHOPIN__U_NOTHING;
         return e->res;
     }
-    return accept4(port->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    return chopin__socket_accept(io, port);
 }
 
 static void chopin__uring_drop_held(chopin__io *io, chopin__port *port, chopin__held *held) {
@@ -5719,7 +5747,7 @@ static void chopin__uring_drop_held(chopin__io *io, chopin__port *port, chopin__
 
 static void chopin__uring_detach(chopin__io *io, chopin__port *port, bool close_it) {
     chopin__uring *u = io->state;
-    if (port->listed) chopin__uring_unlist(u, port);
+    chopin__agenda_remove(&u->agenda, port);
     if (port->kind == CHOPIN__LISTENER && port->live & CHOPIN__LIVE_IN) chopin__uring_cancel_now(u, chopin__uring_id(io, port, CHOPIN__U_ACCEPT), 0);
     if (port->kind == CHOPIN__WAITER && port->armed)                    chopin__uring_cancel(io, port, CHOPIN__U_WAIT);
     if (port->kind == CHOPIN__CONNECTION) {
@@ -5743,27 +5771,15 @@ static void chopin__uring_detach(chopin__io *io, chopin__port *port, bool close_
 static bool chopin__uring_more(chopin__io *io, chopin__port *port) {
     const chopin__uring *u = io->state;
     uint64_t id = chopin__uring_id(io, port, CHOPIN__U_RECV);
-    char     first;
     for (uint32_t at = u->head, end = chopin__uring_load(u->cq_tail); at != end; at++) {
         const chopin__cqe *e = &u->cqes[at & u->cq_mask];
         if (e->user_data == id && e->res > 0) return true;
     }
-    return port->held || recv(port->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    return port->held || chopin__socket_more(io, port);
 }
 
 static void chopin__uring_flush(chopin__io *io) {
     chopin__uring_cancel_now(io->state, 0, CHOPIN__CANCEL_ALL | CHOPIN__CANCEL_ANY);       // else it would go on after us, and interrupt this thread's system calls
-}
-
-static void chopin__uring_finish(chopin__io *io, chopin__port *port) {
-    (void)io;
-    shutdown(port->fd, SHUT_WR);
-}
-
-static size_t chopin__uring_unsent(chopin__io *io, chopin__port *port) {
-    int bytes = 0;
-    (void)io;
-    return ioctl(port->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (size_t)bytes : 0;
 }
 
 /* ---- results ---- */
@@ -5793,22 +5809,20 @@ static char *chopin__uring_steal(chopin__io *io, int bid) {
 }
 
 static bool chopin__uring_lost(chopin__port *port, chopin__event *event) {
-    *event = (chopin__event){ .port = port, .what = CHOPIN__HUNG };
-    return true;
+    return chopin__event_is(event, port, CHOPIN__HUNG, 0, NULL);
 }
 
 /* `n` bytes in buffer `bid`. */
 static inline bool chopin__uring_input(chopin__io *io, chopin__port *port, int bid, uint32_t n, chopin__event *event) {
     chopin__uring *u = io->state;
     if (CHOPIN__LIKELY(port->armed & CHOPIN__IN && !port->held && !port->buf)) {
-        *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = n, .data = chopin__uring_show(io, bid, u->block[bid]) };
-        return true;
+        return chopin__event_is(event, port, CHOPIN__IN, n, chopin__uring_show(io, bid, u->block[bid]));
     }
     uint32_t part = 0;
     if (port->armed & CHOPIN__IN && !port->held) {           // into the port's own buffer, as much as there is room for
         part = n < port->room ? n : port->room;
         memcpy(port->buf, u->block[bid], part);
-        *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = part, .data = port->buf };
+        chopin__event_is(event, port, CHOPIN__IN, part, port->buf);
     }
     if (part == n) { chopin__uring_offer(u, bid, io); return true; }
     char *block = chopin__uring_steal(io, bid);
@@ -5816,7 +5830,7 @@ static inline bool chopin__uring_input(chopin__io *io, chopin__port *port, int b
         if (block) chopin__pool_give(io->inputs, block);
         return chopin__uring_lost(port, event);
     }
-    if (port->armed & CHOPIN__IN) chopin__uring_list(u, port);
+    if (port->armed & CHOPIN__IN) chopin__uring_list(io, port);
     return part > 0;
 }
 
@@ -5826,8 +5840,7 @@ static bool chopin__uring_run(chopin__io *io, chopin__port *port, chopin__event 
     if (!(port->armed & CHOPIN__IN)) { chopin__uring_watch(io, port); return false; }
     if (!held && port->ready & CHOPIN__HUNG) {
         port->armed &= (uint8_t)~CHOPIN__IN;
-        *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = 0 };
-        return true;
+        return chopin__event_is(event, port, CHOPIN__IN, 0, NULL);
     }
     if (!held) {
         if (!(port->live & CHOPIN__LIVE_IN)) chopin__uring_receive(io, port);
@@ -5837,24 +5850,24 @@ static bool chopin__uring_run(chopin__io *io, chopin__port *port, chopin__event 
     if (port->buf) {
         part = part < port->room ? part : port->room;
         memcpy(port->buf, held->block + held->at, part);
-        *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = part, .data = port->buf };
+        chopin__event_is(event, port, CHOPIN__IN, part, port->buf);
     } else {
         if (held->at) memmove(held->block, held->block + held->at, part);          // whoever keeps it keeps all of it
-        *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = part, .data = chopin__uring_show(io, CHOPIN__URING_KEPT, held->block) };
+        chopin__event_is(event, port, CHOPIN__IN, part, chopin__uring_show(io, CHOPIN__URING_KEPT, held->block));
         held->block = NULL;
     }
     held->at += part;
     held->len -= part;
     if (!held->len) chopin__uring_drop_held(io, port, held);
     if (!port->held) port->ready &= (uint8_t)~CHOPIN__IN;
-    chopin__uring_list(io->state, port);
+    chopin__uring_list(io, port);
     return true;
 }
 
 /* A recv has ended: `res` says why. */
 static bool chopin__uring_input_over(chopin__io *io, chopin__port *port, int32_t res, chopin__event *event) {
     if (res == -ENOBUFS) chopin__uring_grow(io, 2 * ((chopin__uring *)io->state)->buffers);
-    if (res == -ENOBUFS || res == -ECANCELED || res == -EINTR || res == -EAGAIN) { chopin__uring_list(io->state, port); return false; }
+    if (res == -ENOBUFS || res == -ECANCELED || res == -EINTR || res == -EAGAIN) { chopin__uring_list(io, port); return false; }
     if (res < 0) return chopin__uring_lost(port, event);
     port->ready |= CHOPIN__HUNG;
     return chopin__uring_run(io, port, event);
@@ -5864,7 +5877,7 @@ static inline bool chopin__uring_received(chopin__io *io, chopin__port *port, co
     chopin__count(&io->receives);
     if (CHOPIN__UNLIKELY(!(e->flags & CHOPIN__CQE_MORE))) {
         port->live &= (uint8_t)~(CHOPIN__LIVE_IN | CHOPIN__LIVE_ENDING);
-        if (e->res > 0) chopin__uring_list(io->state, port); // it will want another one
+        if (e->res > 0) chopin__uring_list(io, port); // it will want another one
     }
     if (CHOPIN__LIKELY(e->res > 0)) return chopin__uring_input(io, port, (int)(e->flags >> CHOPIN__CQE_BUFFER_SHIFT), (uint32_t)e->res, event);
     if (e->flags & CHOPIN__CQE_BUFFER) chopin__uring_offer(io->state, (int)(e->flags >> CHOPIN__CQE_BUFFER_SHIFT), io);
@@ -5874,11 +5887,10 @@ static inline bool chopin__uring_received(chopin__io *io, chopin__port *port, co
 static bool chopin__uring_accepted(chopin__io *io, chopin__port *port, const chopin__cqe *e, chopin__event *event) {
     if (!(e->flags & CHOPIN__CQE_MORE)) {
         port->live &= (uint8_t)~CHOPIN__LIVE_IN;
-        chopin__uring_list(io->state, port);
+        chopin__uring_list(io, port);
     }
     if (e->res == -ECANCELED || e->res == -EAGAIN || e->res == -EINTR || e->res == -ECONNABORTED || e->res == -EPROTO) return false;
-    *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = e->res };
-    return true;
+    return chopin__event_is(event, port, CHOPIN__IN, e->res, NULL);
 }
 
 /* What did not fit goes back to where it came from. */
@@ -5898,8 +5910,7 @@ static bool chopin__uring_short_send(chopin__io *io, chopin__port *port, int32_t
     port->out.bytes += p->len;
     chopin__uring_await_room(io, port);
     port->armed &= (uint8_t)~CHOPIN__OUT;
-    *event = (chopin__event){ .port = port, .what = CHOPIN__OUT, .result = 0 };
-    return true;
+    return chopin__event_is(event, port, CHOPIN__OUT, 0, NULL);
 }
 
 static inline bool chopin__uring_sent(chopin__io *io, chopin__port *port, int32_t res, chopin__event *event) {
@@ -5909,8 +5920,7 @@ static inline bool chopin__uring_sent(chopin__io *io, chopin__port *port, int32_
     chopin__pool_give(&io->pieces->blocks, p);
     if (CHOPIN__LIKELY(!(port->armed & CHOPIN__OUT))) return false;
     port->armed &= (uint8_t)~CHOPIN__OUT;
-    *event = (chopin__event){ .port = port, .what = CHOPIN__OUT, .result = 0 };
-    return true;
+    return chopin__event_is(event, port, CHOPIN__OUT, 0, NULL);
 }
 
 static bool chopin__uring_room(chopin__io *io, chopin__port *port, chopin__event *event) {
@@ -5919,16 +5929,14 @@ static bool chopin__uring_room(chopin__io *io, chopin__port *port, chopin__event
     if (!(port->armed & CHOPIN__OUT) || port->sending) return false;
     if (!port->out.first) { port->armed &= (uint8_t)~CHOPIN__OUT; port->result = 0; }
     else if (!chopin__uring_send_now(io, port)) return false;
-    *event = (chopin__event){ .port = port, .what = CHOPIN__OUT, .result = port->result };
-    return true;
+    return chopin__event_is(event, port, CHOPIN__OUT, port->result, NULL);
 }
 
 static bool chopin__uring_waited(chopin__port *port, int32_t res, chopin__event *event) {
     int armed = port->armed;
     int ready = (res & (POLLIN | EPOLLRDHUP | POLLHUP | POLLERR) ? CHOPIN__IN : 0) | (res & (POLLOUT | POLLHUP | POLLERR) ? CHOPIN__OUT : 0);
     port->armed = 0;
-    *event = (chopin__event){ .port = port, .what = CHOPIN__IN, .result = res < 0 ? armed : ready & armed };
-    return true;
+    return chopin__event_is(event, port, CHOPIN__IN, res < 0 ? armed : ready & armed, NULL);
 }
 
 /* The port is gone: buffers, descriptors and bytes still want to be given back. */
@@ -5947,18 +5955,16 @@ static void chopin__uring_stray(chopin__io *io, const chopin__cqe *e) {
     }
 }
 
-static void chopin__uring_woken(chopin__uring *u, const chopin__cqe *e) {
-    uint64_t drop;
-    ssize_t  ignored = e ? read(u->wake_fd, &drop, sizeof drop) : 0;
-    (void)ignored;
+static void chopin__uring_woken(chopin__io *io, const chopin__cqe *e) {
+    if (e) chopin__wake_drain(io);
     if (e && e->flags & CHOPIN__CQE_MORE) return;
-    chopin__uring_poll_for(u, u->wake_fd, (uint64_t)CHOPIN__U_WAKE << 24, POLLIN, CHOPIN__POLL_MULTISHOT);
+    chopin__uring_poll_for(io->state, io->wake_fd, (uint64_t)CHOPIN__U_WAKE << 24, POLLIN, CHOPIN__POLL_MULTISHOT);
 }
 
 static inline bool chopin__uring_result(chopin__io *io, const chopin__cqe *e, chopin__event *event) {
     chopin__uring_kind kind = (chopin__uring_kind)(e->user_data >> 24 & 0xff);
     if (CHOPIN__UNLIKELY(kind == CHOPIN__U_NOTHING)) return false;
-    if (CHOPIN__UNLIKELY(kind == CHOPIN__U_WAKE)) { chopin__uring_woken(io->state, e); return false; }
+    if (CHOPIN__UNLIKELY(kind == CHOPIN__U_WAKE)) { chopin__uring_woken(io, e); return false; }
     chopin__port *port = chopin__slab_get(io->ports, e->user_data & ~(UINT64_C(0xff) << 24));
     if (CHOPIN__UNLIKELY(!port)) { chopin__uring_stray(io, e); return false; }
     switch (kind) {
@@ -5983,16 +5989,15 @@ static void chopin__uring_enable(chopin__io *io) {
     syscall(CHOPIN__URING_REGISTER, u->fd, CHOPIN__REGISTER_ENABLE_RINGS, NULL, 0);
     u->enabled = true;
     chopin__uring_grow(io, CHOPIN__URING_BUFFERS_FIRST);
-    chopin__uring_woken(u, NULL);
+    chopin__uring_woken(io, NULL);
 }
 
 static void chopin__uring_fetch(chopin__io *io, int64_t until_ms) {
     chopin__uring *u = io->state;
     if (CHOPIN__UNLIKELY(!u->enabled)) chopin__uring_enable(io);
-    bool busy = u->first || u->head != chopin__uring_load(u->cq_tail);
+    bool busy = u->agenda.first || u->head != chopin__uring_load(u->cq_tail);
     int64_t left = until_ms == CHOPIN__NEVER ? -1 : until_ms - chopin__clock_ms();
-    u->todo = u->first;
-    u->first = u->last = NULL;
+    chopin__agenda_turn(&u->agenda);
     chopin__count(&io->waits);
     chopin__uring_enter(u, busy || (left < 0 && until_ms != CHOPIN__NEVER) ? 0 : left, true);
     u->seen = chopin__uring_load(u->cq_tail);
@@ -6008,36 +6013,26 @@ static bool chopin__uring_wait(chopin__io *io, int64_t until_ms, chopin__event *
         chopin__uring_store(u->cq_head, ++u->head);
         if (chopin__uring_result(io, &e, event)) return true;
     }
-    while (u->todo) {
-        chopin__port *port = u->todo;
-        u->todo = port->next;
-        port->listed = false;
-        if (chopin__uring_run(io, port, event)) return true;
+    while (u->agenda.now) {
+        if (chopin__uring_run(io, chopin__agenda_next(&u->agenda), event)) return true;
     }
     u->fetched = false;
     return false;
 }
 
-static void chopin__uring_wake(chopin__io *io) {
-    chopin__uring *u = io->state;
-    ssize_t ignored = write(u->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
-    (void)ignored;
-}
-
-static int64_t chopin__uring_now(chopin__io *io) { (void)io; return chopin__clock_ms(); }
-static int     chopin__uring_fd(chopin__io *io) { return ((chopin__uring *)io->state)->fd; }
+static int chopin__uring_fd(chopin__io *io) { return ((chopin__uring *)io->state)->fd; }
 
 static bool chopin__uring_busy(chopin__io *io) {
     const chopin__uring *u = io->state;
-    return u->first || u->fetched || u->tail != u->handed || u->current != CHOPIN__URING_NOBODY;
+    return u->agenda.first || u->fetched || u->tail != u->handed || u->current != CHOPIN__URING_NOBODY;
 }
 
 static const chopin__io_ops chopin__uring_ops = {
     "uring", chopin__uring_open, chopin__uring_attach, chopin__uring_start, chopin__uring_stop, chopin__uring_detach, chopin__uring_accept,
-    chopin__uring_more, chopin__uring_flush, chopin__uring_finish,
-    chopin__uring_unsent, chopin__uring_wait, chopin__uring_wake, chopin__uring_now, chopin__uring_fd, chopin__uring_busy, chopin__uring_close,
+    chopin__uring_more, chopin__uring_flush, chopin__socket_finish, chopin__socket_unsent, chopin__uring_wait, chopin__wake_up,
+    chopin__now_of_clock, chopin__uring_fd, chopin__uring_busy, chopin__uring_close,
 };
-#endif /* __linux__ */
+#endif /* __linux__, CHOPIN_NO_URING */
 
 /* >>kqueue will stand here: one table more, with the same functions in the same order. */
 
@@ -7749,17 +7744,17 @@ static void chopin__worker_accept(chopin_worker *w, int fd) {
 }
 
 /* No descriptors left: the spare one is given up for a moment, so that the client is told and the queue moves. */
-static void chopin__worker_no_descriptors(chopin_worker *w, int listener) {
+static void chopin__worker_no_descriptors(chopin_worker *w, chopin__port *listener) {
     if (w->spare_fd < 0) return;
     close(w->spare_fd);
-    int fd = accept(listener, NULL, NULL);
+    int fd = w->io.ops->accept(&w->io, listener);
     if (fd >= 0) chopin__worker_refuse(w, fd);
     w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
 static void chopin__worker_listener_event(chopin_worker *w, const chopin__event *event) {
     if (event->result >= 0) { chopin__worker_accept(w, (int)event->result); return; }
-    if (event->result == -EMFILE || event->result == -ENFILE) { chopin__worker_no_descriptors(w, event->port->fd); return; }
+    if (event->result == -EMFILE || event->result == -ENFILE) { chopin__worker_no_descriptors(w, event->port); return; }
     chopin__log(&w->site->logger, CHOPIN_WARNING, "accept: %s", strerror((int)-event->result));
 }
 
@@ -8073,7 +8068,7 @@ static void chopin__worker_loop(void *arg) {
 
 static bool chopin__worker_io(chopin_worker *w, const chopin__io_ops *ops, void *state) {
     w->io = (chopin__io){ .ops = ops, .ports = &w->slab, .inputs = &w->inputs, .pieces = &w->pieces, .logger = &w->site->logger, .state = state,
-                          .buf_size = w->site->options.read_buffer, .sqpoll = w->site->options.sqpoll };
+                          .buf_size = w->site->options.read_buffer, .sqpoll = w->site->options.sqpoll, .wake_fd = -1 };
     return ops->open(&w->io, &w->site->heap);
 }
 
@@ -8272,7 +8267,7 @@ typedef struct chopin__option {         // text in place: pointers would be relo
     char        name[21], unit[4];
     bool        is_int;                 // else size_t
     uint16_t    offset;
-    int64_t     fallback, low, high;
+    int32_t     fallback, low, high;    // high 0: as much as there is
 } chopin__option;
 
 #define CHOPIN__SIZE(field, unit, fallback, low, high) { #field, unit, false, offsetof(chopin_options, field), fallback, low, high }
@@ -8285,13 +8280,13 @@ static const chopin__option chopin__options[] = {
     CHOPIN__SIZE(write_buffer,         "B",   32768,   512,   1048576),
     CHOPIN__INT (backlog,              "",    8192,    1,     INT_MAX),
     CHOPIN__SIZE(max_per_address,      "",    0,       0,     16000000),
-    CHOPIN__SIZE(max_requests,         "",    0,       0,     UINT32_MAX),
+    CHOPIN__SIZE(max_requests,         "",    0,       0,     INT_MAX),
     CHOPIN__SIZE(max_method,           "B",   32,      1,     1024),
     CHOPIN__SIZE(max_target,           "B",   8192,    1,     1 << 24),
     CHOPIN__SIZE(max_header_line,      "B",   8192,    16,    1 << 24),
     CHOPIN__SIZE(max_head,             "B",   32768,   64,    1 << 26),
     CHOPIN__SIZE(max_headers,          "",    100,     1,     10000),
-    CHOPIN__SIZE(max_body,             "B",   1 << 20, 0,     INT64_MAX),
+    CHOPIN__SIZE(max_body,             "B",   1 << 20, 0,     0),
     CHOPIN__SIZE(max_chunk_line,       "B",   1024,    16,    1 << 20),
     CHOPIN__SIZE(max_chunk_extensions, "B",   16384,   0,     1 << 30),
     CHOPIN__SIZE(max_drain,            "B",   1 << 18, 0,     1 << 30),
@@ -8346,15 +8341,16 @@ static void chopin__option_set(chopin_options *o, const chopin__option *d, int64
     else           *(size_t *)(void *)at = (size_t)value;
 }
 
+static bool chopin__option_fits(const chopin__option *d, int64_t value) { return value >= d->low && (value <= d->high || !d->high); }
+
 /* A number in the environment stands in for an option that was left at 0. In CHOPIN_EPOLL_TIMEOUT_MS, 0 means never to wait. */
 static void chopin__option_env(chopin__server *s, const chopin__option *d) {
     const char *name = chopin__option_variable_of(d), *text = name && !s->site.options.no_env ? getenv(name) : NULL;
     int64_t     value;
     bool        spins = d->offset == offsetof(chopin_options, epoll_timeout_ms);
     if (!text || chopin__option_get(&s->site.options, d) != 0) return;
-    if (!chopin__parse_i64(chopin__str_z(text), &value) || value < (spins ? 0 : chopin__max((size_t)d->low, 1) > 1 ? d->low : 1) || value > d->high) {
-        chopin__server_fail(s, CHOPIN_INVALID, "environment variable %s=\"%.60s\" is not a number from %lld to %lld", name, text,
-                            (long long)(spins ? 0 : d->low > 1 ? d->low : 1), (long long)d->high);
+    if (!chopin__parse_i64(chopin__str_z(text), &value) || value < (spins ? 0 : 1) || !chopin__option_fits(d, value)) {
+        chopin__server_fail(s, CHOPIN_INVALID, "environment variable %s=\"%.60s\" is not a number from %d to %d", name, text, spins ? 0 : d->low > 1 ? d->low : 1, d->high);
         return;
     }
     chopin__option_set(&s->site.options, d, spins && value == 0 ? -1 : value);
@@ -8396,8 +8392,8 @@ static void chopin__options_check(chopin__server *s) {
     for (size_t i = 0; i < CHOPIN__COUNT(chopin__options); i++) {
         const chopin__option *d = &chopin__options[i];
         int64_t value = chopin__option_get(o, d);
-        if (value < d->low || value > d->high) {
-            chopin__server_fail(s, CHOPIN_INVALID, "chopin_options.%s is %lld: it must be %lld to %lld", d->name, (long long)value, (long long)d->low, (long long)d->high);
+        if (!chopin__option_fits(d, value)) {
+            chopin__server_fail(s, CHOPIN_INVALID, "chopin_options.%s is %lld: it must be %d to %d", d->name, (long long)value, d->low, d->high ? d->high : INT_MAX);
         }
     }
     if (o->low_water > o->high_water) o->low_water = o->high_water;
@@ -8422,7 +8418,7 @@ static void chopin__options_resolve(chopin__server *s) {
         if (chopin__option_get(o, d) == 0) chopin__option_set(o, d, d->fallback);
     }
     if (!o->backend && !o->no_env) o->backend = getenv("CHOPIN_BACKEND");
-    if (!o->backend) o->backend = "epoll";
+    if (!o->backend) o->backend = "auto";
     if (!o->server)  o->server = "chopin";
     if (!o->workers) o->workers = chopin__cpus();
     if (!o->offload_threads) o->offload_threads = chopin__cpus() < 4 ? chopin__cpus() : 4;
@@ -8744,7 +8740,7 @@ static int chopin__unix_listen(chopin__server *s, chopin__address_spec *a) {
         a->shared_fd = chopin__unix_bind(s, &to, size);
     }
     if (a->shared_fd < 0) return chopin__bind_failed(s, a, "bind", errno);
-    if (!abstract && stat(path, &st) == 0) { a->unlink = a->text + 5; a->unlink_dev = st.st_dev; a->unlink_ino = st.st_ino; }
+    if (!abstract && lstat(path, &st) == 0) { a->unlink = a->text + 5; a->unlink_dev = st.st_dev; a->unlink_ino = st.st_ino; }
     return CHOPIN_OK;
 }
 
@@ -8791,7 +8787,7 @@ static void chopin__addresses_close(chopin__server *s) {
         struct stat st;
         if (a->shared_fd >= 0) close(a->shared_fd);
         a->shared_fd = -1;
-        if (a->unlink && stat(a->unlink, &st) == 0 && st.st_dev == a->unlink_dev && st.st_ino == a->unlink_ino) unlink(a->unlink);
+        if (a->unlink && lstat(a->unlink, &st) == 0 && st.st_dev == a->unlink_dev && st.st_ino == a->unlink_ino) unlink(a->unlink);
         a->unlink = NULL;
         a->bound_ok = false;
     }
@@ -8858,28 +8854,28 @@ static void chopin__signals_return(chopin__server *s) {
 
 /* ---- workers ---- */
 
-#if defined(__linux__)
-static bool chopin__server_wants_uring(const chopin__server *s) {
-    const char *name = s->site.options.backend;
-    return strcmp(name, "uring") == 0 || strcmp(name, "auto") == 0;
-}
-
+#if defined(__linux__) && !defined(CHOPIN_NO_URING)
 /* Opens a ring to see; what is missing is said once, not by each worker. */
 static bool chopin__server_has_uring(chopin__server *s) {
     chopin__slab slab = { .capacity = s->site.options.max_connections };
-    chopin__io   io = { .ports = &slab, .sqpoll = s->site.options.sqpoll };
-    bool ok = chopin__uring_open(&io, &s->site.heap);
-    if (!ok) chopin__log(&s->site.logger, CHOPIN_WARNING, "epoll serves: io_uring lacks %s: %s", io.why, strerror(errno));
+    chopin__io   io = { .ports = &slab, .sqpoll = s->site.options.sqpoll, .wake_fd = -1 };
+    bool ok = chopin__uring_open(&io, &s->site.heap), asked = strcmp(s->site.options.backend, "auto") != 0;
+    if (!ok) chopin__log(&s->site.logger, asked ? CHOPIN_WARNING : CHOPIN_INFO, "epoll serves: io_uring lacks %s: %s", io.why, strerror(errno));
     chopin__uring_close(&io, &s->site.heap);
     return ok;
 }
 #endif
 
-static const chopin__io_ops *chopin__backend_named(chopin__server *s) {
+static const chopin__io_ops *chopin__server_backend(chopin__server *s) {
     const char *name = s->site.options.backend;
 #if defined(__linux__)
-    if (strcmp(name, "kqueue") == 0) chopin__log(&s->site.logger, CHOPIN_WARNING, "backend kqueue is not in this build: epoll serves instead");
-    return chopin__server_wants_uring(s) && chopin__server_has_uring(s) ? &chopin__uring_ops : &chopin__epoll_ops;
+#if !defined(CHOPIN_NO_URING)
+    if ((strcmp(name, "uring") == 0 || strcmp(name, "auto") == 0) && chopin__server_has_uring(s)) return &chopin__uring_ops;
+#else
+    if (strcmp(name, "uring") == 0) chopin__log(&s->site.logger, CHOPIN_WARNING, "epoll serves: built with CHOPIN_NO_URING");
+#endif
+    if (strcmp(name, "kqueue") == 0) chopin__log(&s->site.logger, CHOPIN_WARNING, "epoll serves: this system has no kqueue");
+    return &chopin__epoll_ops;
 #else
     chopin__server_fail(s, CHOPIN_SYSTEM, "no backend for this system (%s)", name);
     return NULL;
@@ -9028,7 +9024,7 @@ static void chopin__server_forget(chopin__server *s) {
 
 /* Everything that can fail, before any thread runs: the reason is logged and remembered. */
 static int chopin__server_prepare(chopin__server *s, int workers) {
-    const chopin__io_ops *ops = chopin__backend_named(s);
+    const chopin__io_ops *ops = chopin__server_backend(s);
     if (!s->addresses) return chopin__server_fail(s, CHOPIN_INVALID, "no address to listen on: give one to chopin_serve() or chopin_listen()");
     if (chopin__server_freeze(s) != CHOPIN_OK) return s->failed;
     chopin__raise_descriptors();

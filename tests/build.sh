@@ -49,6 +49,7 @@ for cc in gcc clang; do
     two_files "$cc no fibers" $cc "-std=c11 -O1 -DCHOPIN_NO_FIBERS $strict"
     two_files "$cc ucontext"  $cc "-std=c11 -O1 -DCHOPIN_FIBER_UCONTEXT $strict"
     two_files "$cc no simd"   $cc "-std=c11 -O1 -DCHOPIN_NO_SIMD $strict"
+    two_files "$cc no uring"  $cc "-std=c11 -O1 -DCHOPIN_NO_URING $strict"
     two_files "$cc both"      $cc "-std=c11 -O0 -DCHOPIN_NO_FIBERS -DCHOPIN_NO_SIMD $strict"
     try "$cc implementation among hostile macros" "$cc -std=c11 $strict '-Dmin(a,b)=hostile' '-Dmax(a,b)=hostile' -DERROR=hostile -DDEBUG=hostile -DINFO=hostile -DWARNING=hostile -Dnear=hostile -Dfar=hostile $define -fsyntax-only build_c.c"
     try "$cc declarations in C11 are clean on their own" "$cc -std=c11 $strict -Wundef -Wmissing-prototypes -Wredundant-decls -Wold-style-definition $define -fsyntax-only build_c2.c"

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #ifndef KIT_BACKEND
-#define KIT_BACKEND NULL                     // the default; the tests of real sockets are built once for each backend
+#define KIT_BACKEND "epoll"                  // the tests of real sockets are built once for each backend
 #endif
 
 /* Options of a silent app that ignores the environment. */

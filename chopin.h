@@ -38,7 +38,7 @@
        CHOPIN_IMPLEMENTATION        all Chopin headers included here are implemented here; CHOPIN_HTTP_IMPLEMENTATION: this one
        CHOPIN_API                   what stands before declarations      (default extern)
        CHOPIN_ASSERT(x)             our own mistakes                     (default assert)
-       CHOPIN_NO_FIBERS             no fibers: waiting blocks the worker, bodies are read before the handler runs, no contain_faults
+       CHOPIN_NO_FIBERS             no fibers: waiting blocks the worker, bodies are read before the handler runs, no contain_faults, no io_uring
        CHOPIN_FIBER_UCONTEXT        fibers by ucontext instead of our own switch (x86-64, aarch64, armv7, riscv64)
        CHOPIN_NO_URING              leave io_uring out: 6 KB less
        CHOPIN_NO_SIMD               eight bytes at a time instead of SSE2, AVX2 or NEON
@@ -230,6 +230,7 @@ typedef struct chopin_options {
     int         write_stall_ms;       /* the peer takes nothing        (default 30000) */
     int         min_send_rate;        /* bytes per second, after 10 s  (default 1024) */
     int         idle_timeout_ms;      /* between requests, or none ever  (default 60000) */
+    int         sse_heartbeat_ms;     /* a comment line in streams of events whose handler waits  (default 15000; -1: none) */
     int         linger_ms;            /* input thrown away after an early error  (default 2000) */
     int         drain_timeout_ms;     /* from stop to the end          (default 30000) */
     int         loop_warn_ms;         /* log a handler that held the loop this long  (default 50) */
@@ -457,6 +458,16 @@ CHOPIN_API chopin_str chopin_cookie(chopin_ctx *c, const char *name);
  * .ptr set. Over the limit, malformed, timed out or client gone: absent, and the client has been answered (413, 400, 408) or cut. */
 CHOPIN_API chopin_str chopin_body(chopin_ctx *c);
 
+/* The body piece by piece, decoded: up to `n` bytes into `buf`, at least one; 0 at its end, when the trailer may be asked for. Parks until some have
+ * come; the peer is held back by TCP meanwhile, so memory does not grow with the body. The bytes go straight into `buf`. The route's max_body
+ * counts here too (CHOPIN_NO_LIMIT: none). What is not read is thrown away, or ends the connection. Negative: MALFORMED, TIMEOUT, ANSWERED (the
+ * client has been told 400, 408 or 413), GONE, CANCELED, FULL. After the first call chopin_body() is absent. See examples/kitchen_sink.c (/sink). */
+CHOPIN_API int64_t chopin_read(chopin_ctx *c, void *buf, size_t n);
+
+/* The rest of the body into a file, written by the threads of chopin_offload(). Gives how many bytes, or negative as chopin_read(), or SYSTEM
+ * (write failed: errno; 500 has not been answered yet). See examples/files.c. */
+CHOPIN_API int64_t chopin_save_body(chopin_ctx *c, int fd);
+
 /* A field of an application/x-www-form-urlencoded body, decoded ('+' is a blank). Reads the body on first use. Another content type: 415 is
  * answered; not well-formed: 400; then, as when there is no such field, absent. */
 CHOPIN_API chopin_str chopin_form(chopin_ctx *c, const char *name);
@@ -525,6 +536,43 @@ CHOPIN_API int chopin_redirect(chopin_ctx *c, int status, const char *location);
  *     chopin_jsonf(c, 200, "{id:%d,name:%q,tags:[%s,%s]}", id, name, a, b)
  * A NULL string, NaN or infinity is null. Text that is not UTF-8 gets U+FFFD. Negative: INVALID for a malformed template (500 is answered). */
 CHOPIN_API int chopin_jsonf(chopin_ctx *c, int status, const char *format, ...);
+
+/* A reply of any size, written piece by piece:
+ *
+ *     chopin_begin(c, 200, "text/csv");
+ *     while (next(&row)) if (chopin_writef(c, "%d,%s\n", row.id, row.name) < 0) break;
+ *     return chopin_end(c);
+ *
+ * begin: the head leaves; chunked (RFC 9112 7.1), or until the connection closes for HTTP/1.0. begin_sized: with a Content-Length that must
+ * be met exactly, else the connection is cut and the log says why. write: the bytes may die when it returns; while more than high_water bytes are unsent it parks
+ * until low_water; large ones are not copied, and it parks until they have left. An empty write does nothing. flush: sends what is queued
+ * now instead of at the next wait. set_trailer: a header behind the body, for clients that sent "TE: trailers"; nothing for others. end: may be
+ * left out when the handler returns 0. A handler that returns negative, or panics, before the end cuts the connection.
+ * 0 or negative: GONE (the client has left), TIMEOUT, CANCELED, FULL, MEMORY, STATE (wrong order), INVALID. HEAD and 204 write nothing. */
+CHOPIN_API int chopin_begin(chopin_ctx *c, int status, const char *type);
+CHOPIN_API int chopin_begin_sized(chopin_ctx *c, int status, const char *type, uint64_t length);
+CHOPIN_API int chopin_write(chopin_ctx *c, const void *bytes, size_t n);
+CHOPIN_API int chopin_writef(chopin_ctx *c, const char *format, ...) CHOPIN__PRINTF(2, 3);
+CHOPIN_API int chopin_flush(chopin_ctx *c);
+CHOPIN_API int chopin_set_trailer(chopin_ctx *c, const char *name, const char *value);
+CHOPIN_API int chopin_end(chopin_ctx *c);
+
+/* Server-sent events: sse() begins the reply; sse_send() sends one with printf-style data (several lines become several data lines), event NULL for plain messages;
+ * sse_event() with everything. While the handler waits by chopin_sleep() or chopin_park() a comment goes out every sse_heartbeat_ms. What the client has seen
+ * last when it comes back: chopin_header_of(c, CHOPIN_H_LAST_EVENT_ID). Negative: as chopin_write(). See examples/clock_sse.c. */
+typedef struct chopin_sse_options {
+    chopin_str  id;                   /* the client sends it back as Last-Event-ID; no line ends */
+    chopin_str  event;                /* its type                      (default: "message", unsaid) */
+    chopin_str  data;
+    int64_t     retry_ms;             /* how long the client waits before it connects again  (default 0: unsaid) */
+} chopin_sse_options;
+CHOPIN_API int chopin_sse(chopin_ctx *c);
+CHOPIN_API int chopin_sse_send(chopin_ctx *c, const char *event, const char *format, ...) CHOPIN__PRINTF(3, 4);
+CHOPIN_API int chopin_sse_event(chopin_ctx *c, const chopin_sse_options *event);
+
+/* `len` bytes of a descriptor from `at` on, sent by the kernel (sendfile). `fd` must stay open until they have left; `close_it`: and is closed then, or
+ * on failure. The file may not shrink meanwhile: that cuts the connection. 0 or negative as the other replies. */
+CHOPIN_API int chopin_fd_range(chopin_ctx *c, int status, const char *type, int fd, uint64_t at, uint64_t len, bool close_it);
 
 /* An error reply: application/problem+json (RFC 9457) with status, title and, below 500, `text` as detail. From 500 on the text goes to the
  * log and the client gets the request id. */
@@ -711,6 +759,7 @@ __asm__(".cfi_sections .debug_frame");
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/sendfile.h>
 #endif
 #if defined(__has_include)
 #if __has_include(<execinfo.h>)
@@ -723,6 +772,10 @@ __asm__(".cfi_sections .debug_frame");
 #include <immintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
+#endif
+
+#if defined(CHOPIN_NO_FIBERS) && !defined(CHOPIN_NO_URING)
+#define CHOPIN_NO_URING                 // a handler that blocks the worker cannot take the results of a ring
 #endif
 
 #ifndef CHOPIN_ASSERT
@@ -2950,14 +3003,27 @@ static int chopin__chunks_decode(chopin__chunks *d, const chopin__rules *r, cons
    >>response   status lines, reply headers, and the ordered queue of pieces a connection has yet to send
    A piece is a run of bytes: a pooled block that small replies are copied into one behind the other, or bytes of somebody
    else with what to call when they are sent. Whatever a reply is made of, it is appended here, so pipelined replies
-   leave in order. (File ranges will be a third kind of piece, in the same queue.)
+   leave in order. Ranges of files are a third kind of piece: they have a source instead of bytes.
    ========================================================================================================== */
 #define CHOPIN__COPY_BELOW 4096         // bodies up to here are copied behind their head, larger ones get an iovec of their own
 
+struct chopin__piece;
+
+/* Where bytes come from that are not in memory. Each takes up to `n` of them, from p->at on: how many, 0 if there are fewer than were promised, -1 and errno. */
+typedef struct chopin__source {
+    int64_t (*send)(const struct chopin__piece *p, int socket, size_t n);
+    int64_t (*read)(const struct chopin__piece *p, char *to, size_t n);      // for backends without sockets
+} chopin__source;
+
+#define CHOPIN__WINDOW ((size_t)1 << 30)  // at most so much of a source counts as waiting to be sent
+
 typedef struct chopin__piece {
     struct chopin__piece *next;
+    const chopin__source *source;       // NULL: memory
     const char *ptr;                    // what is left to send ...
     size_t      len;                    // ... and how much
+    uint64_t    at, later;              // of a source: where, and what follows `len`
+    int         fd;
     void      (*release)(void *arg);    // once sent, or when the connection ends; NULL: nothing to do
     void       *arg;
     uint32_t    room;                   // free bytes behind ptr + len (blocks only)
@@ -3029,6 +3095,27 @@ static chopin__piece *chopin__queue_refer(chopin__queue *q, chopin__pieces *from
     return p;
 }
 
+/* Appends `len` bytes of a source; as above. */
+static bool chopin__queue_source(chopin__queue *q, chopin__pieces *from, const chopin__source *source, int fd, uint64_t at, uint64_t len, void (*release)(void *), void *arg) {
+    chopin__piece *p = chopin__pool_take(&from->nodes);
+    size_t first = len < CHOPIN__WINDOW ? (size_t)len : CHOPIN__WINDOW;
+    if (!p) { if (release) release(arg); return false; }
+    *p = (chopin__piece){ .source = source, .fd = fd, .at = at, .len = first, .later = len - first, .release = release, .arg = arg };
+    chopin__queue_push(q, p);
+    q->bytes += first;
+    return true;
+}
+
+/* The next window of a long source. False: that was all of it. */
+static bool chopin__piece_refill(chopin__queue *q, chopin__piece *p) {
+    if (CHOPIN__LIKELY(!p->later)) return false;
+    p->at += p->len;
+    p->len = p->later < CHOPIN__WINDOW ? (size_t)p->later : CHOPIN__WINDOW;
+    p->later -= p->len;
+    q->bytes += p->len;
+    return true;
+}
+
 /* `size` bytes have been sent. */
 static inline void chopin__queue_sent(chopin__queue *q, chopin__pieces *from, size_t size) {
     if (CHOPIN__LIKELY(q->bytes == size && q->first == q->last && q->first->block)) {   // one block, sent whole
@@ -3040,11 +3127,15 @@ static inline void chopin__queue_sent(chopin__queue *q, chopin__pieces *from, si
     while (q->first && size >= q->first->len) {
         chopin__piece *p = q->first;
         size -= p->len;
+        if (chopin__piece_refill(q, p)) continue;
         q->first = p->next;
         if (!q->first) q->last = NULL;
         chopin__piece_free(from, p);
     }
-    if (size) { q->first->ptr += size; q->first->len -= size; }
+    if (!size) return;
+    if (q->first->source) q->first->at += size;
+    else                  q->first->ptr += size;
+    q->first->len -= size;
 }
 
 static void chopin__queue_clear(chopin__queue *q, chopin__pieces *from) {
@@ -3127,6 +3218,20 @@ static void chopin__preset_init(chopin__preset *p, const char *server, bool no_d
 /* ---- one reply while it is being described ---- */
 typedef enum chopin__body_kind { CHOPIN__BODY_NONE, CHOPIN__BODY_COPIED, CHOPIN__BODY_BORROWED, CHOPIN__BODY_STATIC, CHOPIN__BODY_OWNED } chopin__body_kind;
 
+typedef struct chopin__slice {           // of a body that is made of ranges of a source
+    chopin_str head;                    // bytes before it, "" as a rule
+    uint64_t   at, len;
+} chopin__slice;
+
+typedef struct chopin__slices {          // in the arena
+    const chopin__source *source;
+    int          fd;
+    uint64_t     total;                 // bytes of the whole body
+    chopin_str   tail;                  // bytes behind the last one
+    size_t       count;
+    chopin__slice slice[];
+} chopin__slices;
+
 typedef struct chopin__reply {
     int         status;                 // 0: not answered yet
     uint8_t     kind;                   // chopin__body_kind
@@ -3137,8 +3242,14 @@ typedef struct chopin__reply {
     char       *lines;                  // further headers, each "Name: value\r\n", in the arena
     chopin_str  type;                   // Content-Type
     chopin_str  body;
-    void      (*release)(void *arg);    // of an owned body
+    void      (*release)(void *arg);    // of an owned body, or of the source of `slices`
     void       *arg;
+    const chopin__slices *slices;       // instead of `body`
+    uint64_t    promised;               // of a declared length: so much is still to be written
+    uint8_t     stream;                 // chopin__stream_mode
+    bool        ended;                  // the stream
+    bool        events;                 // it is a stream of server-sent events: waits send heartbeats
+    int       (*finish)(struct chopin_ctx *c, int rc); // of a reply that is written piece by piece, or a connection taken over: the handler has returned `rc`
 } chopin__reply;
 
 /* Does a reply of this status have a body, and headers that speak of one? (RFC 9110 6.4.1, 15.2-15.4) */
@@ -3149,6 +3260,9 @@ typedef struct chopin__framing {        // what the connection decided about thi
     bool close;                         // "Connection: close"
     bool keep_1_0;                      // "Connection: keep-alive", echoed to an HTTP/1.0 client
     bool connect;                       // a 2xx has neither body nor length: what follows it would be the tunnel (RFC 9110 9.3.6)
+    uint64_t length;                    // of the body, if it is told
+    bool chunked;                       // the length is not known yet
+    bool unsized;                       // nor is it told: the body ends with the connection, or there is none
 } chopin__framing;
 
 static inline bool chopin__framing_has_body(chopin__framing f, int status) { return chopin__status_has_body(status) && !(f.connect && status < 300); }
@@ -3163,7 +3277,7 @@ static inline char *chopin__put_short(char *to, const char *text, size_t len) {
     return to + len;
 }
 
-static inline char *chopin__put_length(char *to, size_t len) {
+static inline char *chopin__put_length(char *to, uint64_t len) {
     if (len >= 100) return to + chopin__format_u64(to, len);
     if (len >= 10) *to++ = (char)('0' + len / 10);
     *to++ = (char)('0' + len % 10);
@@ -3198,9 +3312,12 @@ static inline char *chopin__put_head(char *to, const chopin__preset *preset, con
             to = chopin__put_short(to, r->type.ptr, r->type.len);
             to = CHOPIN__PUT(to, "\r\n");
         }
-        to = CHOPIN__PUT(to, "Content-Length: ");
-        to = chopin__put_length(to, r->body.len);
-        to = CHOPIN__PUT(to, "\r\n");
+        if (CHOPIN__LIKELY(!f.chunked && !f.unsized)) {
+            to = CHOPIN__PUT(to, "Content-Length: ");
+            to = chopin__put_length(to, f.length);
+            to = CHOPIN__PUT(to, "\r\n");
+        }
+        if (CHOPIN__UNLIKELY(f.chunked)) to = CHOPIN__PUT(to, "Transfer-Encoding: chunked\r\n");
     }
     if (r->lines_len) to = chopin__put(to, r->lines, r->lines_len);
     if (CHOPIN__UNLIKELY(f.close))    to = CHOPIN__PUT(to, "Connection: close\r\n");
@@ -3245,16 +3362,31 @@ static bool chopin__reply_write_head(chopin__queue *q, chopin__pieces *from, con
     return ok;
 }
 
+/* The ranges of a source, and what stands between them. */
+static bool chopin__reply_write_slices(chopin__queue *q, chopin__pieces *from, const chopin__slices *b, void (*release)(void *), void *arg) {
+    bool ok = true;
+    for (size_t i = 0; i < b->count; i++) {
+        const chopin__slice *slice = &b->slice[i];
+        bool last = i + 1 == b->count;
+        ok = ok && chopin__queue_copy(q, from, slice->head);
+        if (ok && slice->len)     ok = chopin__queue_source(q, from, b->source, b->fd, slice->at, slice->len, last ? release : NULL, arg);
+        else if (last && release) release(arg);
+    }
+    return ok && chopin__queue_copy(q, from, b->tail);
+}
+
 /* Appends head and body to the queue. The body's release function, if any, passes to the queue or is called. `*borrowed` becomes the piece that still
  * refers to the caller's bytes, else NULL. False: out of memory; the connection must be cut if anything was written. */
 static bool chopin__reply_write(chopin__queue *q, chopin__pieces *from, const chopin__preset *preset, chopin__reply *r,
                                 chopin__framing f, chopin__piece **borrowed) {
-    bool send_body = !f.head_only && chopin__framing_has_body(f, r->status) && r->body.len > 0;
+    bool send_body = !f.head_only && chopin__framing_has_body(f, r->status) && (r->body.len > 0 || r->slices);
+    f.length = CHOPIN__LIKELY(!r->slices) ? r->body.len : r->slices->total;
     bool refer = send_body && (r->kind >= CHOPIN__BODY_STATIC || (r->kind == CHOPIN__BODY_BORROWED)) && r->body.len > CHOPIN__COPY_BELOW;
     bool ok = chopin__reply_write_head(q, from, preset, r, f, send_body && !refer && r->body.len <= CHOPIN__COPY_BELOW);
     void (*release)(void *) = r->kind == CHOPIN__BODY_OWNED ? r->release : NULL;
     *borrowed = NULL;
     r->release = NULL;
+    if (CHOPIN__UNLIKELY(ok && send_body && r->slices)) return chopin__reply_write_slices(q, from, r->slices, release, r->arg);
     if (ok && refer) {
         chopin__piece *p = chopin__queue_refer(q, from, r->body, release, r->arg);
         if (r->kind == CHOPIN__BODY_BORROWED) *borrowed = p;
@@ -4928,11 +5060,12 @@ static chopin_str chopin__router_other_slash(const chopin__router *r, chopin_str
    - `out` takes bytes off the front of port->out and completes with their number, at least 1, or a negative errno; the owner starts it
      again while the queue is not empty. What was taken may still be on its way to the socket (`sending`); started then, on a queue that
      may be empty, `out` completes when it has arrived, with 0. What of it did not fit has come back to the front of the queue.
+   - OUT | LATER is `out` that begins in the next turn.
    - start() gives true when the operation finished at once; its result is in port->result and does not come from wait().
    - After detach() nothing of that port comes back, not even from a batch already fetched: events carry slab ids.
    - wait() yields one event at a time; false means the turn is over, and the next call may sleep, until `until_ms`.
    ========================================================================================================== */
-enum { CHOPIN__IN = CHOPIN_READ, CHOPIN__OUT = CHOPIN_WRITE, CHOPIN__HUNG = 64, CHOPIN__OVER = 128 };   // HUNG: both directions are gone; OVER: so it is remembered
+enum { CHOPIN__IN = CHOPIN_READ, CHOPIN__OUT = CHOPIN_WRITE, CHOPIN__LATER = 4, CHOPIN__HUNG = 64, CHOPIN__OVER = 128 };   // HUNG: both directions are gone; OVER: so it is remembered
 
 typedef enum chopin__port_kind { CHOPIN__LISTENER, CHOPIN__CONNECTION, CHOPIN__WAITER, CHOPIN__TICKETED } chopin__port_kind;
 
@@ -4989,7 +5122,7 @@ typedef struct chopin__io_ops {
     const char *name;
     bool    (*open)  (chopin__io *io, chopin__heap *heap);                 // false: not available here, errno says why
     bool    (*attach)(chopin__io *io, chopin__port *port, bool shared);    // makes a descriptor known, nothing armed; errno on failure
-    bool    (*start) (chopin__io *io, chopin__port *port, int what);       // IN or OUT; true: finished at once
+    bool    (*start) (chopin__io *io, chopin__port *port, int what);       // IN, OUT or OUT | LATER; true: finished at once
     void    (*stop)  (chopin__io *io, chopin__port *port, int what);       // disarms; what has arrived is kept for the next start
     void    (*detach)(chopin__io *io, chopin__port *port, bool close_it);
     int     (*accept)(chopin__io *io, chopin__port *port);                 // a listener's last look: a connection that waits already; -1: none
@@ -5010,11 +5143,11 @@ static inline void chopin__port_open(chopin__port *p, int fd, chopin__port_kind 
     p->kind = (uint8_t)kind;
 }
 
-/* The front of a queue as iovecs. */
+/* The front of a queue as iovecs, as far as it is in memory. */
 static inline size_t chopin__queue_iov(const chopin__queue *q, struct iovec *iov, size_t max, size_t *bytes) {
     size_t n = 0;
     *bytes = 0;
-    for (const chopin__piece *p = q->first; p && n < max; p = p->next) {
+    for (const chopin__piece *p = q->first; p && n < max && !p->source; p = p->next) {
         iov[n++] = (struct iovec){ .iov_base = (void *)(uintptr_t)p->ptr, .iov_len = p->len };
         *bytes += p->len;
     }
@@ -5038,18 +5171,27 @@ static inline ssize_t chopin__sys_recv(int fd, void *to, size_t size) {
 #endif
 }
 
+/* One send from the source at the front. Short ones happen for reasons of the source's too: only EAGAIN means that the socket is full. */
+static CHOPIN__NOINLINE int32_t chopin__port_send_source(chopin__port *port, bool *all) {
+    const chopin__piece *p = port->out.first;
+    int64_t n = p->source->send(p, port->fd, chopin__min(p->len, (size_t)1 << 20));
+    *all = n >= 0 || errno != EAGAIN;
+    return n > 0 ? (int32_t)n : n == 0 ? -ENODATA : -errno;
+}
+
 /* One send of the front of the queue: bytes taken, or -errno. `*all` says whether that was all it was asked for. */
 static inline int32_t chopin__port_send(chopin__port *port, bool *all) {
     struct iovec iov[64];
     size_t  want;
     ssize_t n;
+    if (CHOPIN__UNLIKELY(port->out.first->source != NULL)) return chopin__port_send_source(port, all);
     if (port->out.first == port->out.last) {                 // one piece: the kernel need not import a vector
         want = chopin__min(port->out.first->len, INT32_MAX);
         n = chopin__sys_send(port->fd, port->out.first->ptr, want);
     } else {
         struct msghdr msg = { .msg_iov = iov };
         msg.msg_iovlen = chopin__queue_iov(&port->out, iov, CHOPIN__COUNT(iov), &want);
-        n = sendmsg(port->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+        n = sendmsg(port->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT | (want < port->out.bytes ? MSG_MORE : 0));
     }
     *all = n == (ssize_t)want;
     return n < 0 ? -errno : (int32_t)n;
@@ -5214,9 +5356,9 @@ static inline bool chopin__epoll_send(chopin__io *io, chopin__port *port) {
 }
 
 static bool chopin__epoll_start(chopin__io *io, chopin__port *port, int what) {
-    port->armed |= (uint8_t)what;
+    port->armed |= (uint8_t)(what & (CHOPIN__IN | CHOPIN__OUT));
     if (what == CHOPIN__OUT) return (port->ready & CHOPIN__OUT) && chopin__epoll_send(io, port);
-    if (port->ready & (CHOPIN__IN | CHOPIN__HUNG)) chopin__epoll_list(io, port);
+    if (what & CHOPIN__LATER || port->ready & (CHOPIN__IN | CHOPIN__HUNG)) chopin__epoll_list(io, port);
     return false;
 }
 
@@ -5713,7 +5855,8 @@ static inline bool chopin__uring_start_out(chopin__io *io, chopin__port *port) {
 
 static bool chopin__uring_start(chopin__io *io, chopin__port *port, int what) {
     if (what == CHOPIN__OUT) return chopin__uring_start_out(io, port);
-    port->armed |= CHOPIN__IN;
+    port->armed |= (uint8_t)(what & (CHOPIN__IN | CHOPIN__OUT));
+    if (what & CHOPIN__LATER) { chopin__uring_list(io, port); return false; }
     if (port->held || port->ready & CHOPIN__HUNG)  chopin__uring_list(io, port);
     else if (!(port->live & CHOPIN__LIVE_IN))      chopin__uring_receive(io, port);
     return false;
@@ -5745,6 +5888,18 @@ static void chopin__uring_drop_held(chopin__io *io, chopin__port *port, chopin__
     chopin__pool_give(&io->pieces->nodes, held);
 }
 
+/* With the next turn's call, as a rule. ThreadSanitizer must see it: else it takes the next file of that number for this one. */
+static void chopin__uring_close_port(chopin__uring *u, const chopin__port *port) {
+#if !defined(CHOPIN__FIBER_TSAN)
+    if (port->kind == CHOPIN__CONNECTION && u->enabled) {
+        chopin__uring_wish(u, CHOPIN__OP_CLOSE, port->fd, CHOPIN__U_NOTHING)->flags = CHOPIN__SQE_SKIP_SUCCESS;
+        return;
+    }
+#endif
+    (void)u;
+    close(port->fd);
+}
+
 static void chopin__uring_detach(chopin__io *io, chopin__port *port, bool close_it) {
     chopin__uring *u = io->state;
     chopin__agenda_remove(&u->agenda, port);
@@ -5763,9 +5918,7 @@ static void chopin__uring_detach(chopin__io *io, chopin__port *port, bool close_
     }
     port->armed = port->live = 0;
     port->sending = false;
-    if (!close_it) return;
-    if (port->kind == CHOPIN__CONNECTION && u->enabled) chopin__uring_wish(u, CHOPIN__OP_CLOSE, port->fd, CHOPIN__U_NOTHING)->flags = CHOPIN__SQE_SKIP_SUCCESS;
-    else                                                close(port->fd);
+    if (close_it) chopin__uring_close_port(u, port);
 }
 
 static bool chopin__uring_more(chopin__io *io, chopin__port *port) {
@@ -5834,9 +5987,18 @@ static inline bool chopin__uring_input(chopin__io *io, chopin__port *port, int b
     return part > 0;
 }
 
+/* Output that was put off to this turn. */
+static bool chopin__uring_run_out(chopin__io *io, chopin__port *port, chopin__event *event) {
+    if (!(port->armed & CHOPIN__OUT) || !(port->ready & CHOPIN__OUT) || port->sending || !port->out.first) return false;
+    if (!chopin__uring_send_now(io, port)) return false;
+    if (port->armed & CHOPIN__IN) chopin__uring_list(io, port);                    // its input is looked at next
+    return chopin__event_is(event, port, CHOPIN__OUT, port->result, NULL);
+}
+
 /* The oldest of what was held back, then the end of the stream, then whatever comes new. */
 static bool chopin__uring_run(chopin__io *io, chopin__port *port, chopin__event *event) {
     chopin__held *held = port->held;
+    if (CHOPIN__UNLIKELY(port->armed & CHOPIN__OUT) && chopin__uring_run_out(io, port, event)) return true;
     if (!(port->armed & CHOPIN__IN)) { chopin__uring_watch(io, port); return false; }
     if (!held && port->ready & CHOPIN__HUNG) {
         port->armed &= (uint8_t)~CHOPIN__IN;
@@ -6115,8 +6277,10 @@ static bool chopin__script_take(chopin__io *io, chopin__port *port) {
         c->out_cap = cap;
     }
     for (chopin__piece *p = port->out.first; left; p = p->next) {
-        size_t part = chopin__min(left, p->len);
-        memcpy(c->out + c->out_len, p->ptr, part);
+        size_t  part = chopin__min(left, p->len);
+        int64_t got = p->source ? p->source->read(p, c->out + c->out_len, part) : (int64_t)part;
+        if (got != (int64_t)part) { port->result = -ENODATA; port->armed &= (uint8_t)~CHOPIN__OUT; return true; }
+        if (!p->source) memcpy(c->out + c->out_len, p->ptr, part);
         c->out_len += part;
         left -= part;
     }
@@ -6129,7 +6293,7 @@ static bool chopin__script_take(chopin__io *io, chopin__port *port) {
 }
 
 static bool chopin__script_start(chopin__io *io, chopin__port *port, int what) {
-    port->armed |= (uint8_t)what;
+    port->armed |= (uint8_t)(what & (CHOPIN__IN | CHOPIN__OUT));
     return what == CHOPIN__OUT && port->ready & CHOPIN__OUT && chopin__script_take(io, port);
 }
 
@@ -6451,7 +6615,7 @@ struct chopin_worker {
     _Alignas(64) chopin__counts counts;
 };
 
-typedef enum chopin__body_mode { CHOPIN__NO_BODY, CHOPIN__LENGTH, CHOPIN__CHUNKED } chopin__body_mode;
+typedef enum chopin__body_mode { CHOPIN__NO_BODY, CHOPIN__LENGTH, CHOPIN__CHUNKED, CHOPIN__RAW } chopin__body_mode;   // RAW: another protocol has taken over
 
 typedef struct chopin__body {           // of a request, on its way in
     uint8_t  mode;                      // chopin__body_mode
@@ -6465,6 +6629,11 @@ typedef struct chopin__body {           // of a request, on its way in
     size_t   cap;
     uint64_t received;                  // since `started`, for the minimum rate
     int64_t  started;
+    int    (*pull)(chopin_worker *w, chopin__conn *k, chopin_ctx *c); // while it is read in pieces: hands on what has come
+    char    *to;                        // ... to here ...
+    size_t   room, got;                 // ... so much at most, and so much so far
+    size_t   at;                        // how much of `ptr` was read in pieces
+    int64_t  waited;                    // milliseconds that readers have waited, in all
     chopin__chunks chunks;
     chopin__head  *trailer;
     const char    *trailer_base;
@@ -6496,6 +6665,7 @@ struct chopin_ctx {
     bool             gone;              // the client has left: waits fail
     bool             woken;             // chopin_wake() came before chopin_park()
     bool             form_checked;
+    size_t           room_below;        // not 0: a writer waits until less than that is unsent
     chopin__reply    reply;
     chopin__deferred *deferred;
     chopin__wait    *wait;              // what its handler is parked on
@@ -6673,13 +6843,34 @@ static bool chopin__conn_write_moves(chopin_worker *w, chopin__conn *k) {
     return k->write_due > w->now;
 }
 
+static CHOPIN__NOINLINE void chopin__conn_broken(chopin_worker *w, chopin__conn *k, int64_t error) {
+    if (error == -ENODATA) {                                 // what was promised is not there
+        chopin__log(&w->site->logger, CHOPIN_WARNING, "a file shrank while it was sent: its connection is cut");
+        k->abort = true;
+    }
+    chopin__conn_lost(w, k);
+}
+
+/* Whoever waits until less is unsent may go on. */
+static inline void chopin__conn_room(chopin_worker *w, chopin__conn *k) {
+    chopin_ctx *c = k->ctx;
+    if (CHOPIN__LIKELY(k->state != CHOPIN__HANDLING) || !c->room_below || k->port.out.bytes >= c->room_below || !c->wait) return;
+    c->room_below = 0;
+    chopin__wake(w, c->wait, CHOPIN_OK);
+}
+
+#define CHOPIN__TURN_BYTES ((uint64_t)1 << 21)   // nobody sends more in one go than that
+
 /* Sends what is queued, as much as the socket takes. While the rest waits, its deadline runs. */
 static inline void chopin__conn_flush(chopin_worker *w, chopin__conn *k) {
     chopin__queue *q = &k->port.out;
-    while (q->bytes && !(k->port.armed & CHOPIN__OUT) && w->io.ops->start(&w->io, &k->port, CHOPIN__OUT)) {
-        if (k->port.result < 0) { chopin__conn_lost(w, k); return; }
+    uint64_t before = k->write_bytes;
+    while (q->bytes && !(k->port.armed & CHOPIN__OUT)
+           && w->io.ops->start(&w->io, &k->port, CHOPIN__LIKELY(k->write_bytes - before < CHOPIN__TURN_BYTES) ? CHOPIN__OUT : CHOPIN__OUT | CHOPIN__LATER)) {
+        if (CHOPIN__UNLIKELY(k->port.result < 0)) { chopin__conn_broken(w, k, k->port.result); return; }
         k->write_bytes += (uint64_t)k->port.result;
     }
+    chopin__conn_room(w, k);
     if (CHOPIN__LIKELY(!q->bytes)) { k->write_due = CHOPIN__NEVER; k->write_since = 0; return; }
     if (!k->write_since) {
         k->write_since = w->now;
@@ -7033,10 +7224,14 @@ static void chopin__conn_end(chopin_worker *w, chopin__conn *k) {
     k->read_due = chopin__after(w->now, w->site->options.linger_ms);
 }
 
-/* Is it the body that is read now, straight into its own buffer? */
-static bool chopin__conn_reads_direct(const chopin__conn *k) {
-    const chopin_ctx *c = k->ctx;
-    return (k->state == CHOPIN__HANDLING || k->state == CHOPIN__AWAITING) && c->body.mode == CHOPIN__LENGTH && c->body.own && c->body.cap > c->body.len;
+/* Where the bytes of a body are received straight to: its own buffer, or that of whoever reads it. NULL: they must be looked at first. */
+static char *chopin__conn_body_target(const chopin__conn *k, size_t *room) {
+    if (k->state != CHOPIN__HANDLING && k->state != CHOPIN__AWAITING) return NULL;
+    const chopin__body *b = &k->ctx->body;
+    *room = b->pull ? b->room - b->got : b->own ? b->cap - b->len : 0;
+    if (b->mode == CHOPIN__CHUNKED || !*room) return NULL;
+    if (b->left < *room) *room = (size_t)b->left;
+    return b->pull ? b->to + b->got : b->own + b->len;
 }
 
 /* Requests have come whose turn is when more of the output has left; until then even the end of the stream must wait. */
@@ -7058,10 +7253,11 @@ static void chopin__conn_arm(chopin_worker *w, chopin__conn *k) {
     bool wants = chopin__conn_wants_input(w, k);
     k->port.buf = NULL;
     if (CHOPIN__UNLIKELY(wants && (k->buf || k->state != CHOPIN__READING))) {
-        if (chopin__conn_reads_direct(k)) {
-            k->port.buf = k->ctx->body.own + k->ctx->body.len;
-            uint64_t left = k->ctx->body.left;
-            k->port.room = (uint32_t)chopin__min(k->ctx->body.cap - k->ctx->body.len, left < INT32_MAX ? (size_t)left : INT32_MAX);
+        size_t room;
+        char  *target = chopin__conn_body_target(k, &room);
+        if (target) {
+            k->port.buf = target;
+            k->port.room = (uint32_t)chopin__min(room, INT32_MAX);
         } else if (k->buf) {
             k->port.buf = k->buf + k->len;
             k->port.room = (uint32_t)w->inputs.block_size - k->len;
@@ -7165,6 +7361,24 @@ static int chopin__park_failed(chopin_ctx *c, int status) {
     return status;
 }
 
+#if defined(CHOPIN_NO_FIBERS)
+/* The worker was blocked since then; the clock of >>script, which stands still meanwhile, is told. */
+static void chopin__wait_blocked(chopin_worker *w, int64_t since_ms) {
+    if (w->io.ops == &chopin__script_ops) ((chopin__script *)w->io.state)->now += chopin__clock_ms() - since_ms;
+    w->now = w->io.ops->now(&w->io);
+}
+
+static int chopin__wait_blocking(chopin_worker *w, int fd, int events, int64_t deadline_ms) {
+    int64_t since = chopin__clock_ms();
+    struct pollfd p = { .fd = fd, .events = (short)((events & CHOPIN_READ ? POLLIN : 0) | (events & CHOPIN_WRITE ? POLLOUT : 0)) };
+    int64_t left = deadline_ms < 0 ? -1 : deadline_ms - w->io.ops->now(&w->io);
+    int n = poll(&p, fd < 0 ? 0 : 1, deadline_ms < 0 ? -1 : left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left);
+    chopin__wait_blocked(w, since);
+    if (n <= 0) return n < 0 && errno != EINTR ? CHOPIN_SYSTEM : CHOPIN_TIMEOUT;
+    return ((p.revents & ~POLLOUT ? CHOPIN_READ : 0) | (p.revents & ~POLLIN ? CHOPIN_WRITE : 0)) & events;
+}
+#endif
+
 /* ---- the body, on demand ---- */
 
 /* Some room ahead of what comes next, so that it is received where it belongs: twice what we have, 64 KiB at first. */
@@ -7202,20 +7416,22 @@ static int chopin__body_refuse(chopin_ctx *c, int status) {
 static int chopin__conn_body_input(chopin_worker *w, chopin__conn *k, int64_t n) {
     chopin_ctx   *c = k->ctx;
     chopin__body *b = &c->body;
-    int rc;
-    if (k->port.buf && b->own && k->port.buf == b->own + b->len) {
-        b->len += (size_t)n;
+    size_t room;
+    int    rc;
+    if (k->port.buf && k->port.buf == chopin__conn_body_target(k, &room)) {
+        if (b->pull) b->got += (size_t)n;
+        else         b->len += (size_t)n;
         b->left -= (uint64_t)n;
         b->received += (uint64_t)n;
         b->arrived = true;
         b->complete = b->left == 0;
         rc = b->complete;
     } else {
-        rc = chopin__body_feed(w, k, c);
+        rc = b->pull ? b->pull(w, k, c) : chopin__body_feed(w, k, c);
         if (!chopin__conn_own_input(w, k)) rc = -503;
         else if (!k->borrowed) chopin__conn_tidy_input(w, k);
     }
-    if (rc == 0 && !chopin__body_prepare(c)) rc = -503;
+    if (rc == 0 && !b->pull && !chopin__body_prepare(c)) rc = -503;
     chopin__body_set_due(w, k, c);
     return rc;
 }
@@ -7344,6 +7560,7 @@ static void chopin__ctx_answer_rest(chopin_ctx *c, int rc) {
     chopin__reply *r = &c->reply;
     r->hold = false;
     if (c->gone && !r->left) return;                         // nobody is there to be answered, and it was no mistake of the handler's
+    if (CHOPIN__UNLIKELY(r->finish != NULL)) rc = r->finish(c, rc);
     if (r->left) {
         if (rc >= 0 || r->by_us || rc == CHOPIN_GONE) return;
         chopin__ctx_log(c, CHOPIN_WARNING, "handler returned %d (%s) after its reply", rc, chopin_status_text(rc));
@@ -7559,7 +7776,8 @@ static void chopin__conn_eof(chopin_worker *w, chopin__conn *k) {
 static void chopin__conn_feed(chopin_worker *w, chopin__conn *k, int64_t n) {
     chopin_ctx *c = k->ctx;
     int rc = chopin__conn_body_input(w, k, n);
-    if (rc == 0) return;
+    if (rc == 0 && !(c->body.pull && c->body.got)) return;
+    if (c->body.pull) c->body.wanted = false;                // until it is asked for more
     k->read_due = CHOPIN__NEVER;
     if (k->state == CHOPIN__AWAITING) {
         if (rc < 0) { c->refuse = c->body.failed = -rc; k->linger = true; }
@@ -7590,7 +7808,7 @@ static inline void chopin__conn_input(chopin_worker *w, chopin__conn *k, int64_t
 }
 
 static void chopin__conn_output(chopin_worker *w, chopin__conn *k, int64_t n) {
-    if (n < 0) { chopin__conn_lost(w, k); return; }
+    if (n < 0) { chopin__conn_broken(w, k, n); return; }
     k->write_bytes += (uint64_t)n;
     chopin__conn_flush(w, k);
     if (k->state == CHOPIN__READING && k->port.out.bytes <= w->site->options.low_water) chopin__conn_serve(w, k);
@@ -7655,7 +7873,7 @@ static void chopin__conn_fallen(chopin_worker *w) {
     } else if (w->fallen_why[0]) {
         chopin__ctx_log(c, CHOPIN_ERROR, "after its reply: %s", w->fallen_why);
     }
-    chopin__conn_conclude(w, k, c, CHOPIN_OK);
+    chopin__conn_conclude(w, k, c, c->reply.finish ? CHOPIN_GONE : CHOPIN_OK);   // what has begun is not to be finished
     chopin__conn_serve(w, k);
     chopin__conn_settle(w, k);
 }
@@ -7673,6 +7891,335 @@ static chopin__conn *chopin__conn_open(chopin_worker *w, int fd, bool overflow) 
     chopin__count(&w->counts.accepted);
     chopin__conn_settle(w, k);
     return k;
+}
+
+/* ==========================================================================================================
+   >>stream   bodies and replies of any size: read and written piece by piece, with the peer held back meanwhile
+   ========================================================================================================== */
+
+/* ---- reading: what is buffered first, then straight from the socket into the reader's memory ---- */
+
+/* Hands on decoded chunks, as many as fit. */
+static int chopin__pull_chunks(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
+    chopin__body *b = &c->body;
+    int rc = 0;
+    while (!b->last_chunk && b->got < b->room && k->pos < k->len && !rc) {
+        size_t used = 0, produced = 0, n = chopin__min(b->room - b->got, k->len - k->pos);
+        rc = chopin__chunks_decode(&b->chunks, &w->site->rules, k->buf + k->pos, n, &used, b->to + b->got, &produced);
+        k->pos += (uint32_t)used;
+        b->got += produced;
+        if (rc == 1) b->last_chunk = true;
+        if (b->chunks.total > b->limit) return -413;
+    }
+    if (rc < 0 || !b->last_chunk || k->pos == k->len) return rc < 0 ? rc : 0;
+    return chopin__body_trailer(w, k, c);
+}
+
+static int chopin__pull_bytes(chopin__conn *k, chopin__body *b) {
+    size_t n = chopin__min(b->room - b->got, k->len - k->pos);
+    if (b->left < n) n = (size_t)b->left;
+    if (n) memcpy(b->to + b->got, k->buf + k->pos, n);
+    k->pos += (uint32_t)n;
+    b->got += n;
+    b->left -= n;
+    return b->left == 0;
+}
+
+/* 1 at the end of the body, 0 for more, or minus a status. */
+static int chopin__body_pull(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
+    chopin__body *b = &c->body;
+    uint32_t before = k->pos;
+    int rc = b->mode == CHOPIN__CHUNKED ? chopin__pull_chunks(w, k, c) : chopin__pull_bytes(k, b);
+    b->received += k->pos - before;
+    b->arrived = b->arrived || k->pos > before;
+    b->complete = rc == 1;
+    return rc;
+}
+
+/* Waits for input until `due`. Only the time that a reader waits counts for the minimum rate. */
+static int chopin__read_await(chopin_ctx *c, int64_t due) {
+    chopin__body *b = &c->body;
+    chopin__wait  wait = { .fiber = NULL };
+    chopin__body_continue(c);
+    b->wanted = true;
+    b->started = c->w->now - b->waited;
+    if (b->mode == CHOPIN__RAW) c->k->read_due = CHOPIN__NEVER;
+    else                        chopin__body_set_due(c->w, c->k, c);
+    int rc = chopin__park(c->w, c, &wait, due);
+    b->wanted = false;
+    b->waited = c->w->now - b->started;
+    c->k->read_due = CHOPIN__NEVER;
+    return rc;
+}
+
+/* What came with the head, or while the whole body was asked for, is decoded already. */
+static size_t chopin__read_kept(chopin__body *b, char *to, size_t n) {
+    n = chopin__min(n, b->len - b->at);
+    if (n) memcpy(to, b->ptr + b->at, n);
+    b->at += n;
+    return n;
+}
+
+/* Up to `n` bytes into `to`, at least one; 0 at the end; negative: see chopin_read(). `due`: for other protocols, whose waits may end without input (TIMEOUT). */
+static int64_t chopin__read(chopin_ctx *c, char *to, size_t n, int64_t due) {
+    chopin__body *b = &c->body;
+    int64_t kept = (int64_t)chopin__read_kept(b, to, n);
+    if (kept || b->complete) return kept;
+    if (c->gone) return CHOPIN_GONE;
+    if (b->failed) return CHOPIN_ANSWERED;
+    b->pull = chopin__body_pull;
+    b->to = to;
+    b->room = n;
+    b->got = 0;
+    int rc = CHOPIN_OK, end = chopin__body_pull(c->w, c->k, c);
+    while (!end && !b->got && !b->complete && !b->failed && rc == CHOPIN_OK) rc = chopin__read_await(c, due);
+    b->room = b->got;                                        // nobody may write there from now on
+    if (end < 0) { chopin__body_refuse(c, -end); return CHOPIN_MALFORMED; }
+    if (b->got || b->complete) return (int64_t)b->got;
+    return b->failed ? CHOPIN_ANSWERED : b->mode == CHOPIN__RAW ? rc : chopin__park_failed(c, rc);
+}
+
+/* ---- writing ---- */
+
+typedef enum chopin__stream_mode {
+    CHOPIN__NO_STREAM, CHOPIN__STREAM_CHUNKED, CHOPIN__STREAM_SIZED, CHOPIN__STREAM_CLOSE, CHOPIN__STREAM_SILENT, CHOPIN__STREAM_BROKEN
+} chopin__stream_mode;                  // SILENT: there is no body, whatever is written; BROKEN: cut when the handler returns
+
+/* Out of memory in the middle of a reply, and the like: it must not look whole. */
+static int chopin__stream_cut(chopin_ctx *c, int status) {
+    c->reply.ended = true;
+    c->k->abort = true;
+    chopin__conn_lost(c->w, c->k);
+    return status;
+}
+
+static bool chopin__stream_put(chopin_ctx *c, chopin_str bytes) { return chopin__queue_copy(&c->k->port.out, &c->w->pieces, bytes); }
+
+static int chopin__stream_end(chopin_ctx *c) {
+    chopin__reply *r = &c->reply;
+    if (r->ended) return CHOPIN_OK;
+    r->ended = true;
+    if (c->gone || c->k->state == CHOPIN__DEAD) return CHOPIN_GONE;
+    if (r->stream == CHOPIN__STREAM_SIZED && r->promised) {
+        chopin__ctx_log(c, CHOPIN_ERROR, "%llu bytes fewer than chopin_begin_sized() promised were written: the connection is cut", (unsigned long long)r->promised);
+        return chopin__stream_cut(c, CHOPIN_INVALID);
+    }
+    if (r->stream != CHOPIN__STREAM_CHUNKED) return CHOPIN_OK;
+    bool ok = chopin__stream_put(c, CHOPIN_STR("0\r\n")) && chopin__stream_put(c, chopin__str(r->lines, r->lines_len)) && chopin__stream_put(c, CHOPIN_STR("\r\n"));
+    return ok ? CHOPIN_OK : chopin__stream_cut(c, CHOPIN_MEMORY);
+}
+
+/* The handler has returned. A reply that was not finished is finished now, unless something went wrong: then the client must see that. */
+static int chopin__stream_finish(chopin_ctx *c, int rc) {
+    chopin__reply *r = &c->reply;
+    if (r->ended || c->gone || c->k->state == CHOPIN__DEAD) return CHOPIN_OK;
+    if (rc >= 0 && r->stream != CHOPIN__STREAM_BROKEN) { chopin__stream_end(c); return CHOPIN_OK; }
+    if (rc < 0 && !r->by_us) chopin__ctx_log(c, CHOPIN_WARNING, "handler gave up (%s) in the middle of its reply: the connection is cut", chopin_status_text(rc));
+    chopin__stream_cut(c, CHOPIN_OK);
+    return CHOPIN_OK;
+}
+
+/* How the body will be framed (RFC 9112 6.3); the connection may have to end with it. */
+static chopin__framing chopin__stream_framing(chopin_ctx *c, const uint64_t *length) {
+    chopin__reply  *r = &c->reply;
+    chopin__framing f = chopin__ctx_framing(c);
+    r->stream = length ? CHOPIN__STREAM_SIZED : c->head.minor ? CHOPIN__STREAM_CHUNKED : CHOPIN__STREAM_CLOSE;
+    f.chunked = r->stream == CHOPIN__STREAM_CHUNKED;
+    f.unsized = r->stream == CHOPIN__STREAM_CLOSE;
+    f.length = r->promised = length ? *length : 0;
+    if (f.head_only || !chopin__framing_has_body(f, r->status)) {
+        r->stream = CHOPIN__STREAM_SILENT;
+    } else if (f.unsized) {
+        f.close = true;
+        f.keep_1_0 = c->k->keep = false;
+    }
+    return f;
+}
+
+/* The head of a reply whose body follows by chopin__stream_write(). `length` may be NULL: not known. */
+static int chopin__stream_begin(chopin_ctx *c, int status, chopin_str type, const uint64_t *length) {
+    chopin__reply *r = &c->reply;
+    if (r->status) return chopin__answer_refused(c, status, CHOPIN__BODY_NONE, NULL, NULL, "");
+    if (status < 200 || status > 999 || !chopin__is_field_value(type)) return chopin__answer_refused(c, status, CHOPIN__BODY_NONE, NULL, NULL, "status or content type");
+    if (c->arena.full) return CHOPIN_MEMORY;
+    if (c->k->state == CHOPIN__DEAD) return CHOPIN_GONE;
+    r->status = status;
+    if (!r->type.ptr) r->type = type;
+    chopin__framing f = chopin__stream_framing(c, length);
+    r->left = true;
+    r->finish = chopin__stream_finish;
+    if (!chopin__reply_write_head(&c->k->port.out, &c->w->pieces, &c->w->preset, r, f, false)) return chopin__stream_cut(c, CHOPIN_MEMORY);
+    r->lines_len = 0;                                        // from here on: the trailer
+    return CHOPIN_OK;
+}
+
+/* Waits until less than `below` bytes are unsent. */
+static int chopin__stream_await(chopin_ctx *c, size_t below) {
+    chopin__conn *k = c->k;
+    chopin__conn_flush(c->w, k);
+    while (k->state != CHOPIN__DEAD && k->port.out.bytes >= below) {
+#if defined(CHOPIN_NO_FIBERS)
+        if (c->w->io.ops->fd(&c->w->io) < 0) return CHOPIN_OK;           // a scripted client: its go comes later
+        if (chopin__wait_blocking(c->w, k->port.fd, CHOPIN_WRITE, k->write_due) < 0) return chopin__stream_cut(c, CHOPIN_GONE);
+        k->port.armed &= (uint8_t)~CHOPIN__OUT;
+        k->port.ready |= CHOPIN__OUT;
+        chopin__conn_flush(c->w, k);
+#else
+        chopin__wait wait = { .fiber = NULL };
+        c->room_below = below;
+        int rc = chopin__park(c->w, c, &wait, CHOPIN__NEVER);
+        c->room_below = 0;
+        if (rc != CHOPIN_OK) return rc;
+#endif
+    }
+    return k->state == CHOPIN__DEAD ? CHOPIN_GONE : CHOPIN_OK;
+}
+
+/* Bytes that are not copied: this returns when they have been sent, or are ours. */
+static int chopin__stream_lend(chopin_ctx *c, chopin_str bytes, chopin_str behind) {
+    chopin__piece *p = chopin__queue_refer(&c->k->port.out, &c->w->pieces, bytes, NULL, NULL);
+    if (!p || !chopin__stream_put(c, behind)) return chopin__stream_cut(c, CHOPIN_MEMORY);
+    int rc = chopin__stream_await(c, 1);
+    if (c->k->state == CHOPIN__DEAD || !c->k->port.out.bytes) return rc;
+    return chopin__piece_own(c->w, c->k, p) ? rc : chopin__stream_cut(c, CHOPIN_MEMORY);
+}
+
+static int chopin__stream_copy(chopin_ctx *c, chopin_str bytes, chopin_str behind) {
+    const chopin_options *o = &c->w->site->options;
+    if (!chopin__stream_put(c, bytes) || !chopin__stream_put(c, behind)) return chopin__stream_cut(c, CHOPIN_MEMORY);
+    return c->k->port.out.bytes > o->high_water ? chopin__stream_await(c, o->low_water + 1) : CHOPIN_OK;
+}
+
+static int chopin__stream_misused(chopin_ctx *c, const char *why) {
+    chopin__ctx_log(c, CHOPIN_ERROR, "chopin_write(): %s", why);
+    if (c->reply.finish) c->reply.stream = CHOPIN__STREAM_BROKEN;
+    return CHOPIN_STATE;
+}
+
+static int chopin__stream_write(chopin_ctx *c, chopin_str bytes) {
+    chopin__reply *r = &c->reply;
+    char       head[24];
+    chopin_str behind = CHOPIN_STR("");
+    if (c->gone || c->k->state == CHOPIN__DEAD) return CHOPIN_GONE;
+    if (!r->stream || r->ended) return chopin__stream_misused(c, r->stream ? "the reply has ended" : "chopin_begin() comes first");
+    if (!bytes.len || r->stream == CHOPIN__STREAM_SILENT) return CHOPIN_OK;
+    if (r->stream == CHOPIN__STREAM_BROKEN) return CHOPIN_STATE;
+    if (r->stream == CHOPIN__STREAM_SIZED) {
+        if (bytes.len > r->promised) return chopin__stream_misused(c, "more than chopin_begin_sized() promised");
+        r->promised -= bytes.len;
+    } else if (r->stream == CHOPIN__STREAM_CHUNKED) {
+        int n = snprintf(head, sizeof head, "%zx\r\n", bytes.len);
+        if (!chopin__stream_put(c, chopin__str(head, (size_t)n))) return chopin__stream_cut(c, CHOPIN_MEMORY);
+        behind = CHOPIN_STR("\r\n");
+    }
+    return bytes.len > CHOPIN__COPY_BELOW ? chopin__stream_lend(c, bytes, behind) : chopin__stream_copy(c, bytes, behind);
+}
+
+/* ---- descriptors as sources ---- */
+
+static int64_t chopin__fd_read(const chopin__piece *p, char *to, size_t n) {
+    ssize_t got;
+    do { got = pread(p->fd, to, n, (off_t)p->at); } while (got < 0 && errno == EINTR);
+    return got;
+}
+
+static int64_t chopin__fd_send(const chopin__piece *p, int socket, size_t n) {
+    ssize_t sent;
+#if defined(__linux__)
+    off_t at = (off_t)p->at;
+    do { sent = sendfile(socket, p->fd, &at, n); } while (sent < 0 && errno == EINTR);
+#else
+    char room[16384];
+    int64_t got = chopin__fd_read(p, room, chopin__min(n, sizeof room));
+    if (got <= 0) return got;
+    do { sent = send(socket, room, (size_t)got, MSG_NOSIGNAL | MSG_DONTWAIT); } while (sent < 0 && errno == EINTR);
+#endif
+    return sent;
+}
+
+static const chopin__source chopin__fd_source = { chopin__fd_send, chopin__fd_read };
+
+static void chopin__fd_close(void *arg) { close((int)(intptr_t)arg); }
+
+/* A reply whose body is ranges of a source. `release(arg)` is called once, in any case. */
+static int chopin__answer_slices(chopin_ctx *c, int status, chopin_str type, const chopin__slices *slices, void (*release)(void *), void *arg) {
+    if (!slices || c->reply.status) {
+        if (!slices && release) release(arg);
+        return !slices ? CHOPIN_MEMORY : chopin__answer_refused(c, status, CHOPIN__BODY_OWNED, release, arg, "");
+    }
+    c->reply.slices = slices;
+    return chopin__answer(c, status, type, chopin__absent(), CHOPIN__BODY_OWNED, release, arg);
+}
+
+/* One range. NULL: the arena is full. */
+static chopin__slices *chopin__slices_one(chopin_ctx *c, int fd, uint64_t at, uint64_t len) {
+    chopin__slices *one = chopin__arena_alloc(&c->arena, sizeof *one + sizeof one->slice[0]);
+    if (!one) return NULL;
+    *one = (chopin__slices){ .source = &chopin__fd_source, .fd = fd, .total = len, .count = 1 };
+    one->slice[0] = (chopin__slice){ .head = CHOPIN_STR(""), .at = at, .len = len };
+    return one;
+}
+
+/* ---- server-sent events (https://html.spec.whatwg.org/#server-sent-events) ---- */
+
+/* "name: value" for each line of the value; NULL writes nothing. Gives where the next byte goes. */
+static char *chopin__event_lines(char *to, const char *name, chopin_str value) {
+    while (value.ptr) {
+        size_t n = 0;
+        while (n < value.len && value.ptr[n] != '\n' && value.ptr[n] != '\r') n++;
+        to = chopin__put(to, name, strlen(name));
+        to = chopin__put(to, value.ptr, n);
+        *to++ = '\n';
+        if (n == value.len) break;
+        if (value.ptr[n] == '\r' && n + 1 < value.len && value.ptr[n + 1] == '\n') n++;
+        value = chopin__str(value.ptr + n + 1, value.len - n - 1);
+    }
+    return to;
+}
+
+/* As much as chopin__event_put() may write: each byte might be a line end. */
+static size_t chopin__event_bound(chopin_str id, chopin_str event, chopin_str data) {
+    size_t lines = 1;
+    for (size_t i = 0; i < data.len; i++) lines += data.ptr[i] == '\n' || data.ptr[i] == '\r';
+    return id.len + event.len + data.len + lines * 7 + 64;
+}
+
+static char *chopin__event_put(char *to, chopin_str id, chopin_str event, int64_t retry_ms, chopin_str data) {
+    to = chopin__event_lines(to, "id: ", id);
+    to = chopin__event_lines(to, "event: ", event);
+    if (retry_ms > 0) {
+        to = CHOPIN__PUT(to, "retry: ");
+        to += chopin__format_u64(to, (uint64_t)retry_ms);
+        *to++ = '\n';
+    }
+    to = chopin__event_lines(to, "data: ", data);
+    *to++ = '\n';
+    return to;
+}
+
+/* Written and sent: an event is worth nothing in a queue. */
+static int chopin__event_send(chopin_ctx *c, chopin_str id, chopin_str event, int64_t retry_ms, chopin_str data) {
+    char   room[1024], *text = room;
+    size_t size = chopin__event_bound(id, event, data);
+    chopin__heap *heap = &c->w->site->heap;
+    if (size > sizeof room && (text = chopin__alloc(heap, size)) == NULL) return CHOPIN_MEMORY;
+    char *end = chopin__event_put(text, id, event, retry_ms, data);
+    int   rc = chopin__stream_write(c, chopin__str(text, (size_t)(end - text)));
+    if (text != room) chopin__release(heap, text, size);
+    if (c->k->state != CHOPIN__DEAD) chopin__conn_flush(c->w, c->k);
+    return rc;
+}
+
+/* A wait in a stream of events, cut by comments, so that no proxy thinks the connection dead (and we learn when it is). */
+static int chopin__event_wait(chopin_ctx *c, chopin__wait *wait, int64_t due) {
+    int every = c->w->site->options.sse_heartbeat_ms;
+    for (;;) {
+        int64_t beat = c->reply.events && every > 0 && c->w->now + every < due ? c->w->now + every : due;
+        int     rc = chopin__park(c->w, c, wait, beat);
+        if (rc != CHOPIN_TIMEOUT || beat == due || c->deadline <= c->w->now) return rc;
+        rc = chopin__stream_write(c, CHOPIN_STR(":\n\n"));
+        if (rc != CHOPIN_OK) return rc;
+    }
 }
 
 /* ==========================================================================================================
@@ -8170,6 +8717,7 @@ typedef struct chopin__address_spec {   // one chopin_listen()
     socklen_t               bound_len;
     int                     shared_fd;  // unix and inherited sockets: one for all workers; else -1
     bool                    bound_ok;
+    _Atomic int             port;       // for chopin_port(): 0 while it is not bound
     char                   *unlink;     // a unix path that is ours to remove
     dev_t                   unlink_dev;
     ino_t                   unlink_ino;
@@ -8305,6 +8853,7 @@ static const chopin__option chopin__options[] = {
     CHOPIN__INT (write_stall_ms,       "ms",  30000,   -1,    INT_MAX),
     CHOPIN__INT (min_send_rate,        "B/s", 1024,    -1,    INT_MAX),
     CHOPIN__INT (idle_timeout_ms,      "ms",  60000,   -1,    INT_MAX),
+    CHOPIN__INT (sse_heartbeat_ms,     "ms",  15000,   -1,    INT_MAX),
     CHOPIN__INT (linger_ms,            "ms",  2000,    -1,    INT_MAX),
     CHOPIN__INT (drain_timeout_ms,     "ms",  30000,   -1,    INT_MAX),
     CHOPIN__INT (loop_warn_ms,         "ms",  50,      -1,    INT_MAX),
@@ -8776,6 +9325,8 @@ static int chopin__address_listen(chopin__server *s, chopin__address_spec *a, ch
         getsockname(fd, (struct sockaddr *)&a->bound, &a->bound_len);
     }
     a->bound_ok = true;
+    const uint16_t *port = chopin__port_of(&a->bound);
+    atomic_store(&a->port, port ? ntohs(*port) : 0);
     if (chopin__worker_listen(w, fd, shared)) return CHOPIN_OK;
     int error = errno;
     close(fd);
@@ -8790,6 +9341,7 @@ static void chopin__addresses_close(chopin__server *s) {
         if (a->unlink && lstat(a->unlink, &st) == 0 && st.st_dev == a->unlink_dev && st.st_ino == a->unlink_ino) unlink(a->unlink);
         a->unlink = NULL;
         a->bound_ok = false;
+        atomic_store(&a->port, 0);
     }
 }
 
@@ -9283,8 +9835,7 @@ CHOPIN_API int chopin_serve(chopin_app *app, const char *address) {
 CHOPIN_API int chopin_port(chopin_app *app, int nth) {
     chopin__address_spec *a = chopin__server_of(app)->addresses;
     for (; a && nth > 0; nth--) a = a->next;
-    uint16_t *port = a && (a->bound_ok || a->shared_fd >= 0) ? chopin__port_of(&a->bound) : NULL;
-    return port ? ntohs(*port) : 0;
+    return a ? atomic_load(&a->port) : 0;
 }
 
 CHOPIN_API void chopin_stop(chopin_app *app) {
@@ -9577,8 +10128,13 @@ static int chopin__body_await(chopin_ctx *c) {
 CHOPIN_API chopin_str chopin_body(chopin_ctx *c) {
     chopin__body *b = &c->body;
     if (!b->mode) return CHOPIN_STR("");
+    if (b->pull || b->at) { chopin__ctx_log(c, CHOPIN_ERROR, "chopin_body() after chopin_read(): there is no whole body any more"); return chopin__absent(); }
     if (!b->complete && (b->failed || c->gone || b->discard || chopin__body_await(c) != CHOPIN_OK)) return chopin__absent();
     return chopin__str(b->len ? b->ptr : "", b->len);
+}
+
+CHOPIN_API int64_t chopin_read(chopin_ctx *c, void *buf, size_t n) {
+    return c->body.mode && n ? chopin__read(c, buf, n, CHOPIN__NEVER) : 0;
 }
 
 CHOPIN_API chopin_str chopin_form(chopin_ctx *c, const char *name) {
@@ -9796,6 +10352,102 @@ CHOPIN_API int chopin_jsonf(chopin_ctx *c, int status, const char *format, ...) 
     return rc;
 }
 
+CHOPIN_API int chopin_begin(chopin_ctx *c, int status, const char *type) { return chopin__stream_begin(c, status, chopin__str_z(type), NULL); }
+
+CHOPIN_API int chopin_begin_sized(chopin_ctx *c, int status, const char *type, uint64_t length) {
+    return chopin__stream_begin(c, status, chopin__str_z(type), &length);
+}
+
+CHOPIN_API int chopin_write(chopin_ctx *c, const void *bytes, size_t n) { return chopin__stream_write(c, chopin__str(bytes, n)); }
+
+/* Formatted text for one write, in `room` or, when it is longer, on the heap: a stream may go on for ever, its arena may not. Absent: it failed. */
+static chopin_str chopin__text_make(chopin_ctx *c, char *room, size_t size, const char *format, va_list args) {
+    va_list again;
+    va_copy(again, args);
+    int   n = vsnprintf(room, size, format, args);
+    char *text = n < 0 || (size_t)n < size ? room : chopin__alloc(&c->w->site->heap, (size_t)n + 1);
+    if (text && text != room) vsnprintf(text, (size_t)n + 1, format, again);
+    va_end(again);
+    return n < 0 || !text ? chopin__absent() : chopin__str(text, (size_t)n);
+}
+
+static void chopin__text_done(chopin_ctx *c, chopin_str text, const char *room) {
+    if (text.ptr && text.ptr != room) chopin__release(&c->w->site->heap, (char *)(uintptr_t)text.ptr, text.len + 1);
+}
+
+CHOPIN_API int chopin_writef(chopin_ctx *c, const char *format, ...) {
+    char    room[512];
+    va_list args;
+    va_start(args, format);
+    chopin_str text = chopin__text_make(c, room, sizeof room, format, args);
+    va_end(args);
+    int rc = text.ptr ? chopin__stream_write(c, text) : CHOPIN_MEMORY;
+    chopin__text_done(c, text, room);
+    return rc;
+}
+
+CHOPIN_API int chopin_flush(chopin_ctx *c) {
+    if (chopin_gone(c)) return CHOPIN_GONE;
+    chopin__conn_flush(c->w, c->k);
+    return c->k->state == CHOPIN__DEAD ? CHOPIN_GONE : CHOPIN_OK;
+}
+
+/* Fields that a recipient must know before the body have no place behind it (RFC 9110 6.5.1). */
+static bool chopin__trailer_may_hold(chopin_str name) {
+    static const chopin_str never[] = { { "content-type", 12 }, { "content-encoding", 16 }, { "content-range", 13 }, { "trailer", 7 }, { "te", 2 }, { "host", 4 },
+                                        { "set-cookie", 10 }, { "cache-control", 13 }, { "authorization", 13 }, { "www-authenticate", 16 }, { "location", 8 } };
+    for (size_t i = 0; i < CHOPIN__COUNT(never); i++) {
+        if (chopin__equal_nocase(name, never[i])) return false;
+    }
+    return chopin__is_token(name) && !chopin__header_is_ours(name);
+}
+
+CHOPIN_API int chopin_set_trailer(chopin_ctx *c, const char *name, const char *value) {
+    chopin_str key = chopin__str_z(name), text = chopin__str_z(value);
+    if (!c->reply.stream || c->reply.ended) return CHOPIN_STATE;
+    if (!chopin__trailer_may_hold(key) || !chopin__is_field_value(text)) return CHOPIN_INVALID;
+    if (c->reply.stream != CHOPIN__STREAM_CHUNKED || !c->head.te_trailers) return CHOPIN_OK;
+    return chopin__lines_add(&c->reply, &c->arena, key, chopin__trim(text)) ? CHOPIN_OK : CHOPIN_MEMORY;
+}
+
+CHOPIN_API int chopin_end(chopin_ctx *c) {
+    return c->reply.stream ? chopin__stream_end(c) : chopin__stream_misused(c, "chopin_end() without chopin_begin()");
+}
+
+CHOPIN_API int chopin_sse(chopin_ctx *c) {
+    int rc = c->reply.status ? CHOPIN_OK : chopin_set(c, "Cache-Control", "no-store");
+    if (rc == CHOPIN_OK) rc = chopin_begin(c, 200, "text/event-stream");
+    if (rc == CHOPIN_OK) rc = chopin_flush(c);
+    c->reply.events = rc == CHOPIN_OK;
+    return rc;
+}
+
+CHOPIN_API int chopin_sse_event(chopin_ctx *c, const chopin_sse_options *e) {
+    if (!c->reply.events) return chopin__stream_misused(c, "chopin_sse() comes first");
+    if (!chopin__is_field_value(e->id) || !chopin__is_field_value(e->event)) return CHOPIN_INVALID;    // one line, without controls
+    return chopin__event_send(c, e->id, e->event, e->retry_ms, e->data);
+}
+
+CHOPIN_API int chopin_sse_send(chopin_ctx *c, const char *event, const char *format, ...) {
+    char    room[512];
+    va_list args;
+    va_start(args, format);
+    chopin_sse_options e = { .event = event ? chopin__str_z(event) : chopin__absent(), .data = chopin__text_make(c, room, sizeof room, format, args) };
+    va_end(args);
+    int rc = e.data.ptr ? chopin_sse_event(c, &e) : CHOPIN_MEMORY;
+    chopin__text_done(c, e.data, room);
+    return rc;
+}
+
+CHOPIN_API int chopin_fd_range(chopin_ctx *c, int status, const char *type, int fd, uint64_t at, uint64_t len, bool close_it) {
+    chopin_str text = chopin__str_z(type);
+    void (*release)(void *) = close_it ? chopin__fd_close : NULL;
+    if (!chopin__is_field_value(text) || fd < 0 || at > INT64_MAX || len > INT64_MAX - at) {
+        return chopin__answer_refused(c, status, CHOPIN__BODY_OWNED, release, (void *)(intptr_t)fd, "control byte in the content type, or no such range");
+    }
+    return chopin__answer_slices(c, status, text, chopin__slices_one(c, fd, at, len), release, (void *)(intptr_t)fd);
+}
+
 CHOPIN_API int chopin_fail(chopin_ctx *c, int status, const char *text) { return chopin__fail(c, status, chopin__str_z(text)); }
 
 CHOPIN_API int chopin_failf(chopin_ctx *c, int status, const char *format, ...) {
@@ -9973,31 +10625,13 @@ static int chopin__wait_timed(chopin_ctx *c, int rc, int at_deadline) {
     return c && c->deadline <= c->w->now ? CHOPIN_TIMEOUT : at_deadline;
 }
 
-#if defined(CHOPIN_NO_FIBERS)
-/* The worker was blocked since then; the clock of >>script, which stands still meanwhile, is told. */
-static void chopin__wait_blocked(chopin_worker *w, int64_t since_ms) {
-    if (w->io.ops == &chopin__script_ops) ((chopin__script *)w->io.state)->now += chopin__clock_ms() - since_ms;
-    w->now = w->io.ops->now(&w->io);
-}
-
-static int chopin__wait_blocking(chopin_worker *w, int fd, int events, int64_t deadline_ms) {
-    int64_t since = chopin__clock_ms();
-    struct pollfd p = { .fd = fd, .events = (short)((events & CHOPIN_READ ? POLLIN : 0) | (events & CHOPIN_WRITE ? POLLOUT : 0)) };
-    int64_t left = deadline_ms < 0 ? -1 : deadline_ms - w->io.ops->now(&w->io);
-    int n = poll(&p, fd < 0 ? 0 : 1, deadline_ms < 0 ? -1 : left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left);
-    chopin__wait_blocked(w, since);
-    if (n <= 0) return n < 0 && errno != EINTR ? CHOPIN_SYSTEM : CHOPIN_TIMEOUT;
-    return ((p.revents & ~POLLOUT ? CHOPIN_READ : 0) | (p.revents & ~POLLIN ? CHOPIN_WRITE : 0)) & events;
-}
-#endif
-
 CHOPIN_API int chopin_sleep(chopin_ctx *c, int64_t ms) {
     int64_t due = ms < CHOPIN__NEVER - c->w->now ? c->w->now + (ms > 0 ? ms : 0) : CHOPIN__NEVER;
 #if defined(CHOPIN_NO_FIBERS)
     return chopin__wait_timed(c, chopin__wait_blocking(c->w, -1, 0, due), CHOPIN_OK);
 #else
     chopin__wait wait = { .fiber = NULL };
-    return chopin__park_failed(c, chopin__wait_timed(c, chopin__park(c->w, c, &wait, due), CHOPIN_OK));
+    return chopin__park_failed(c, chopin__wait_timed(c, chopin__event_wait(c, &wait, due), CHOPIN_OK));
 #endif
 }
 
@@ -10140,6 +10774,47 @@ CHOPIN_API int chopin_offload(chopin_ctx *c, int (*fn)(void *arg), void *arg) {
 #endif
 }
 
+typedef struct chopin__save { int fd, error; const char *ptr; size_t len; } chopin__save;
+
+/* On a thread of the pool: its errno is not the handler's. */
+static int chopin__save_write(void *arg) {
+    chopin__save *s = arg;
+    while (s->len && !s->error) {
+        ssize_t n = write(s->fd, s->ptr, s->len);
+        if (n < 0 && errno != EINTR) s->error = errno;
+        if (n <= 0) continue;
+        s->ptr += n;
+        s->len -= (size_t)n;
+    }
+    return s->error ? CHOPIN_SYSTEM : CHOPIN_OK;
+}
+
+/* Fills a block with what comes: full, or the last one. */
+static int64_t chopin__save_fill(chopin_ctx *c, char *block, size_t size) {
+    size_t  len = 0;
+    int64_t n = 1;
+    while (n > 0 && len < size) {
+        n = chopin_read(c, block + len, size - len);
+        if (n > 0) len += (size_t)n;
+    }
+    return n < 0 ? n : (int64_t)len;
+}
+
+CHOPIN_API int64_t chopin_save_body(chopin_ctx *c, int fd) {
+    size_t  size = c->w->inputs.block_size;
+    char   *block = chopin__pool_take(&c->w->inputs);
+    int64_t total = 0, n = block ? 1 : CHOPIN_MEMORY;
+    while (n > 0 && (n = chopin__save_fill(c, block, size)) > 0) {
+        chopin__save save = { .fd = fd, .ptr = block, .len = (size_t)n };
+        int rc = chopin_offload(c, chopin__save_write, &save);
+        total += n;
+        if (rc != CHOPIN_OK) n = rc;
+        if (save.error) errno = save.error;
+    }
+    if (block) chopin__pool_give(&c->w->inputs, block);
+    return n < 0 ? n : total;
+}
+
 CHOPIN_API chopin_handle chopin_handle_of(chopin_ctx *c) {
     return (chopin_handle){ c->w, chopin__slab_id(&c->w->slab, c->k), atomic_load_explicit(&c->k->serial, memory_order_relaxed) };
 }
@@ -10181,7 +10856,7 @@ CHOPIN_API int chopin_park(chopin_ctx *c, int64_t deadline_ms) {
 #else
     if (!c->woken) {
         atomic_fetch_add(&c->w->io.outside, 1);
-        rc = chopin__park(c->w, c, &wait, deadline_ms < 0 ? CHOPIN__NEVER : deadline_ms);
+        rc = chopin__event_wait(c, &wait, deadline_ms < 0 ? CHOPIN__NEVER : deadline_ms);
         atomic_fetch_sub(&c->w->io.outside, 1);
     }
 #endif

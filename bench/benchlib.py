@@ -1,4 +1,4 @@
-"""What run.py, instructions.py and syscalls.py share: shapes, servers, building, starting, checking.
+"""What the scripts of this folder share: shapes, servers, building, starting, checking.
 
 Standard library only, Python 3.9 or newer, Linux.
 """
@@ -61,8 +61,14 @@ class Shape:
     close: bool = False
     headers: tuple = ()
     body: int = 0
+    rate: float = 0            # requests a second that are offered, whether answered or not; 0: as many as get answered
     varied: bool = False       # no two requests are the same; by load_fixed only
+    fast_open: bool = False    # the request comes with the SYN; by hload only
     floor: tuple = ()          # what floor_epoll and floor_uring need to answer it
+    half: float = 0            # requests a second, about half of what a good server answers: for p99 at half load
+    bar: float = 0             # the most CPU time that a request may cost ours, in times the floor's
+    p99_bar: float = 0         # the same for latencies
+    p999_bar: float = 0
 
     def request(self, port):
         lines = [f"{'POST' if self.body else 'GET'} {self.path} HTTP/1.1", f"Host: 127.0.0.1:{port}", *self.headers]
@@ -80,19 +86,24 @@ class Shape:
 
 
 SHAPES = {s.name: s for s in (
-    Shape("plain1", "plaintext, 1 connection", connections=1),
-    Shape("plain16", "plaintext, 16 connections", connections=16),
-    Shape("plain64", "plaintext, 64 connections"),
-    Shape("plain512", "plaintext, 512 connections", connections=512),
-    Shape("json64", "JSON, 64 connections", path="/json", floor=("-j",)),
-    Shape("pipelined16", "plaintext, 16 requests a write, 64 connections", depth=16),
+    Shape("plain1", "plaintext, 1 connection", connections=1, half=10000, bar=1.05),
+    Shape("plain16", "plaintext, 16 connections", connections=16, half=30000, bar=1.05),
+    Shape("plain64", "plaintext, 64 connections", half=40000, bar=1.05),
+    Shape("plain512", "plaintext, 512 connections", connections=512, half=40000, bar=1.08),
+    Shape("plain1024", "plaintext, 1024 connections", connections=1024, half=35000, bar=1.08),
+    Shape("json256", "JSON, 256 connections", path="/json", connections=256, floor=("-j",), half=40000, bar=1.08),
+    Shape("pipelined16", "plaintext, 16 requests a write, 256 connections", connections=256, depth=16, half=40000,
+          bar=1.20),
     Shape("varied64", "plaintext with a number in the query, each request another", varied=True),
-    Shape("variedpipe16", "the same, 16 requests a write", depth=16, varied=True),
-    Shape("close", "a connection per request, 64 at a time", close=True, floor=("-c",)),
-    Shape("headers2k", "plaintext with 2 KiB of request headers, 64 connections", headers=BROWSER_HEADERS),
-    Shape("echo64k", "POST 64 KiB, echoed, 16 connections", path="/echo", connections=16, body=65536, floor=("-e",)),
+    Shape("variedpipe16", "the same, 16 requests a write, 256 connections", connections=256, depth=16, varied=True),
+    Shape("close", "a connection per request, 64 at a time", close=True, floor=("-c",), half=12000, bar=1.12),
+    Shape("headers2k", "plaintext with 2 KiB of request headers, 64 connections", headers=BROWSER_HEADERS, half=30000,
+          bar=1.10),
+    Shape("echo64k", "POST 64 KiB, echoed, 16 connections", path="/echo", connections=16, body=65536, floor=("-e",),
+          half=10000, bar=1.08),
+    Shape("rate40k", "plaintext, 40,000 requests a second offered, 64 connections", rate=40000, p99_bar=1.3, p999_bar=1.5),
 )}
-DEFAULT_SHAPES = [name for name, shape in SHAPES.items() if name != "echo64k" and not shape.varied]
+DEFAULT_SHAPES = [name for name, shape in SHAPES.items() if not shape.varied]
 
 
 # ---- machine and packages -------------------------------------------------------------------------------------
@@ -227,20 +238,32 @@ class Server:
     kind: str = "ours"                   # ours, floor or peer
     echoes: bool = False                 # answers POST /echo
     greets: bool = True                  # answers GET /plaintext and GET /json
+    backend: str = ""                    # epoll or uring where a server that fell back must not be measured
 
     def fits(self, shape):
         return self.echoes if shape.body else self.greets
 
 
+def ours(build, example, backend):
+    """The command of an example of ours, on one backend, with one worker."""
+    binary = build.compile(ROOT / "examples" / f"{example}.c", "-pthread")
+    return lambda shape, port: ["env", f"CHOPIN_BACKEND={backend}", binary, "--listen", f"127.0.0.1:{port}", "--workers", "1"]
+
+
 def tfb(build):
-    binary = build.compile(ROOT / "examples" / "tfb.c", "-pthread")
-    return Server("tfb", commit(), lambda shape, port: [binary, "--listen", f"127.0.0.1:{port}", "--workers", "1"])
+    return Server("tfb", commit(), ours(build, "tfb", "epoll"), backend="epoll")
+
+
+def tfb_uring(build):
+    return Server("tfb_uring", commit(), ours(build, "tfb", "uring"), backend="uring")
 
 
 def kitchen_sink(build):
-    binary = build.compile(ROOT / "examples" / "kitchen_sink.c", "-pthread")
-    command = lambda shape, port: [binary, "--listen", f"127.0.0.1:{port}", "--workers", "1"]
-    return Server("kitchen_sink", commit(), command, echoes=True, greets=False)
+    return Server("kitchen_sink", commit(), ours(build, "kitchen_sink", "epoll"), "ours", True, False, "epoll")
+
+
+def kitchen_sink_uring(build):
+    return Server("kitchen_sink_uring", commit(), ours(build, "kitchen_sink", "uring"), "ours", True, False, "uring")
 
 
 def floor_epoll(build):
@@ -260,6 +283,12 @@ def floor_uring(build):
     binary = build.tool("floor_uring")
     command = lambda shape, port: [binary, "-p", str(port), *shape.floor]
     return Server("floor_uring", "bench/floor_uring.c", command, "floor")
+
+
+def floor_uring_defer(build):
+    binary = build.tool("floor_uring")
+    command = lambda shape, port: [binary, "-p", str(port), "-d", *shape.floor]
+    return Server("floor_uring_defer", "bench/floor_uring.c", command, "floor")
 
 
 NGINX = """
@@ -347,31 +376,54 @@ def lighttpd(build):
     return Server("lighttpd", version_of([binary, "-v"]), start, "peer")
 
 
-def microhttpd_binary(build):
-    header = Path("/usr/include/microhttpd.h")
+def library_peer(build, name, library):
+    """A peer_*.c of ours on a library of Debian: the binary, and the version of the package."""
+    header, package = Path(f"/usr/include/{name}.h"), f"{library}-dev"
     if not header.exists() and build.may_install and os.geteuid() == 0 and shutil.which("apt-get"):
-        install("libmicrohttpd-dev")
-    try:
-        return build.tool("peer_microhttpd", "-lmicrohttpd")
-    except Unavailable:
-        if header.exists():
-            raise
-        raise Unavailable("libmicrohttpd is missing: apt-get install libmicrohttpd-dev") from None
+        install(package)
+    if not header.exists():
+        raise Unavailable(f"{library} is missing: apt-get install {package}")
+    version = output_of(["dpkg-query", "-W", "-f", "${Version}", package])
+    return build.tool(f"peer_{name}", f"-l{library[3:]}"), version or "?"
 
 
 def microhttpd(build, mode="epoll", name="microhttpd"):
-    binary = microhttpd_binary(build)
-    version = output_of(["dpkg-query", "-W", "-f", "${Version}", "libmicrohttpd-dev"])
-    return Server(name, version or "?", lambda shape, port: [binary, str(port), mode], "peer", True)
+    binary, version = library_peer(build, "microhttpd", "libmicrohttpd")
+    return Server(name, version, lambda shape, port: [binary, str(port), mode], "peer", True)
 
 
 def microhttpd_poll(build):
     return microhttpd(build, "poll", "microhttpd_poll")
 
 
+def civetweb(build):
+    """A thread for each connection, and some for those that connect while others close."""
+    binary, version = library_peer(build, "civetweb", "libcivetweb")
+    return Server("civetweb", version, lambda shape, port: [binary, str(port), str(shape.connections + 16)], "peer", True)
+
+
+def tuned(build, name, backend, *words):
+    """bench/tuned.c with options in words like "defer_accept=1", for the section Options of the report."""
+    binary = build.tool("tuned", "-pthread")
+    command = lambda shape, port: [binary, f"127.0.0.1:{port}", f"backend={backend}", *words]
+    return Server(name, "bench/tuned.c", command, backend=backend)
+
+
+def tuned_defer(build):
+    """Ours with TCP_DEFER_ACCEPT, to stand beside servers that set it."""
+    return tuned(build, "tuned_defer", "epoll", "defer_accept=1")
+
+
+def tuned_uring_defer(build):
+    return tuned(build, "tuned_uring_defer", "uring", "defer_accept=1")
+
+
 SERVERS = {maker.__name__: maker for maker in (
-    tfb, kitchen_sink, floor_epoll, floor_epoll_defer, floor_uring, nginx, h2o, lighttpd, microhttpd, microhttpd_poll)}
-DEFAULT_SERVERS = ["tfb", "floor_epoll", "floor_uring", "nginx", "h2o", "lighttpd", "microhttpd", "microhttpd_poll"]
+    tfb, tfb_uring, kitchen_sink, kitchen_sink_uring, floor_epoll, floor_epoll_defer, floor_uring, floor_uring_defer,
+    tuned_defer, tuned_uring_defer, nginx, h2o, lighttpd, microhttpd, microhttpd_poll, civetweb)}
+OURS_AND_FLOORS = ["tfb", "tfb_uring", "floor_epoll", "floor_uring"]
+DEBIAN_PEERS = ["nginx", "h2o", "lighttpd", "microhttpd", "microhttpd_poll", "civetweb"]
+DEFAULT_SERVERS = OURS_AND_FLOORS + DEBIAN_PEERS
 
 
 def extra_server(build, text, kind):
@@ -381,6 +433,13 @@ def extra_server(build, text, kind):
         raise SystemExit(f'--peers and --variants want "name=command with {{port}}", not "{text}"')
     expand = lambda shape, port: [w.format(port=port, build=build.dir) for w in shlex.split(template)]
     return Server(name, "from the command line", expand, kind, echoes=True)
+
+
+def split_peers(text):
+    """What make's PEERS holds: one server as it is, or several, each in quotes."""
+    words = shlex.split(text)
+    several = all(re.match(r"[\w.-]+=.*\{port\}", word) for word in words)
+    return words if several else [text]
 
 
 def make_servers(build, names, peers=(), variants=()):
@@ -480,8 +539,9 @@ def fixed_load(build, running, requests, cpu):
     return int(done.stdout)
 
 
-def markdown(head, rows):
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" + "---:|" * (len(head) - 1)]
+def markdown(head, rows, words=1):
+    """A table whose first `words` columns are text and whose others are figures."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * words + "---:|" * (len(head) - words)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
@@ -532,11 +592,25 @@ def check(running):
                 raise Bad("bytes after the reply")
     except OSError as why:
         raise Bad(str(why)) from None
-    options["defer_accept"] = defer_accept(running)
+    options.update(defer_accept=defer_accept(running), backend=backend_of(running))
+    if running.server.backend not in ("", options["backend"]):
+        raise Bad(f"it fell back to {options['backend']}")
     return len(head) + len(body), options
 
 
-# ---- the server's socket options, read from outside ------------------------------------------------------------
+# ---- the server's backend and socket options, read from outside -------------------------------------------------
+
+def open_files(running):
+    """What the descriptors of a server and its children point to, as (pid, path in /proc, target)."""
+    for pid in family(running.pid):
+        for fd in Path(f"/proc/{pid}/fd").glob("*"):
+            with contextlib.suppress(OSError):
+                yield pid, fd, os.readlink(fd)
+
+
+def backend_of(running):
+    return "uring" if any("[io_uring]" in target for _, _, target in open_files(running)) else "epoll"
+
 
 def socket_inode(local_port, remote_port):
     """Inode of the socket between two ports, the listener when remote_port is 0."""
@@ -550,15 +624,12 @@ def socket_inode(local_port, remote_port):
 def borrow_socket(running, remote_port):
     """A duplicate of the server's own socket (pidfd_getfd, Linux 5.6); None where that is not allowed."""
     wanted = f"socket:[{socket_inode(running.port, remote_port)}]"
-    for pid in family(running.pid):
-        for fd in Path(f"/proc/{pid}/fd").glob("*"):
-            with contextlib.suppress(OSError):
-                if os.readlink(fd) != wanted:
-                    continue
-                pidfd = os.pidfd_open(pid)
-                copy = ctypes.CDLL(None, use_errno=True).syscall(438, pidfd, int(fd.name), 0)
-                os.close(pidfd)
-                return socket.socket(fileno=copy) if copy >= 0 else None
+    for pid, fd, target in open_files(running):
+        if target == wanted:
+            pidfd = os.pidfd_open(pid)
+            copy = ctypes.CDLL(None, use_errno=True).syscall(438, pidfd, int(fd.name), 0)
+            os.close(pidfd)
+            return socket.socket(fileno=copy) if copy >= 0 else None
     return None
 
 

@@ -10,8 +10,9 @@
  *     -w SECS   warm-up before it                -P DEPTH  pipelining: a batch is sent when the last is answered
  *     -x        a connection for each request    -H LINE   one more header line, may be repeated
  *     -B BYTES  POST a body of that size         -b BYTES  receive buffer
- *     -r RATE   open loop at RATE requests a second. Latency counts from the moment a request was due, so a
- *               server that stalls is charged for all the requests that had to wait (no coordinated omission).
+ *     -r RATE   open loop at RATE requests a second, in batches with -P. Latency counts from the moment a request
+ *               was due: a stalling server is charged for all that had to wait (no coordinated omission).
+ *     -F        the request leaves with the SYN where the server gave a cookie (TCP_FASTOPEN_CONNECT)
  *
  * Prints one line of JSON: n requests answered in s seconds, p50 to max in microseconds, cl_user and cl_sys the
  * CPU seconds of hload itself, missed what an open loop had no room to queue, stuck the connections that had
@@ -59,7 +60,7 @@ static uring_buffers bufs;
 static conn         *conns;
 
 static int    port = 9000, conn_count = 64, depth = 1;
-static bool   connection_per_request;
+static bool   connection_per_request, fast_open;
 static double rate;                       // requests a second, 0: closed loop
 
 static char  *request, *batch;            // one request, and `depth` of them
@@ -141,6 +142,7 @@ static bool dial(int i) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
     if (fd < 0) return false;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (fast_open) setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &one, sizeof one);
     if (connect(fd, (struct sockaddr *)&addr, sizeof addr)) {
         close(fd);
         return false;
@@ -189,7 +191,7 @@ static void complete(int i, uint64_t now) {
     if (c->inflight && --c->inflight) return;
     if (connection_per_request || c->closing) hang_up(c);
     if (rate > 0) {
-        if (c->late_head != c->late_tail) fire(i, 1, c->late[c->late_head++ % MAX_LATE]);
+        if (c->late_head != c->late_tail) fire(i, (unsigned)depth, c->late[c->late_head++ % MAX_LATE]);
     } else if (now < end_ns) {
         fire(i, (unsigned)depth, now);
     }
@@ -355,13 +357,14 @@ static void on_completion(const struct io_uring_cqe *cqe, uint64_t now) {
 
 /* Open loop: sends what has become due, in turn over the connections. */
 static void fire_due(uint64_t begin_ns, uint64_t now) {
-    static uint64_t issued;
-    for (uint64_t due; (due = begin_ns + (uint64_t)((double)issued * 1e9 / rate)) <= now; issued++) {
+    static uint64_t issued;    // batches; without -P a batch is one request
+    double step_ns = 1e9 * depth / rate;
+    for (uint64_t due; (due = begin_ns + (uint64_t)((double)issued * step_ns)) <= now; issued++) {
         int i = (int)(issued % (unsigned)conn_count);
         conn *c = &conns[i];
-        if (!c->inflight) fire(i, 1, due);
+        if (!c->inflight) fire(i, (unsigned)depth, due);
         else if (c->late_tail - c->late_head < MAX_LATE) c->late[c->late_tail++ % MAX_LATE] = due;
-        else n_missed++;
+        else n_missed += (unsigned)depth;
     }
 }
 
@@ -469,7 +472,7 @@ int main(int argc, char **argv) {
     double warm_s = 0.2, measured_s = 2;
     int body = 0;
     unsigned buf_size = 16384;
-    for (int o; (o = getopt(argc, argv, "p:u:c:d:w:P:xH:B:b:r:")) != -1;) {
+    for (int o; (o = getopt(argc, argv, "p:u:c:d:w:P:xFH:B:b:r:")) != -1;) {
         size_t used = strlen(headers);
         switch (o) {
         case 'p': port = atoi(optarg); break;
@@ -479,6 +482,7 @@ int main(int argc, char **argv) {
         case 'w': warm_s = atof(optarg); break;
         case 'P': depth = atoi(optarg); break;
         case 'x': connection_per_request = true; break;
+        case 'F': fast_open = true; break;
         case 'H': snprintf(headers + used, sizeof headers - used, "%s\r\n", optarg); break;
         case 'B': body = atoi(optarg); break;
         case 'b': buf_size = (unsigned)atoi(optarg); break;

@@ -15,8 +15,9 @@ import time
 import benchlib as lib
 from benchlib import say
 
-SHAPES = ["plain64", "varied64", "json64", "pipelined16", "variedpipe16", "close"]
-SERVERS = ["tfb", "floor_epoll", "floor_uring"]
+SHAPES = ["plain64", "varied64", "json256", "pipelined16", "variedpipe16", "close"]
+SERVERS = lib.OURS_AND_FLOORS
+REQUESTS = 640
 
 
 def dump(build, running, number):
@@ -32,7 +33,8 @@ def dump(build, running, number):
 
 def per_request(build, server, shape, requests, cpu):
     """The difference between a short and a long run of one server, which has answered before."""
-    prefix = [build.need("valgrind"), "--tool=callgrind", f"--callgrind-out-file={build.dir}/callgrind.out"]
+    prefix = [build.need("valgrind"), "--tool=callgrind", "--trace-children=yes",    # ours are started by env
+              f"--callgrind-out-file={build.dir}/callgrind.out"]
     counts, sent = [], []
     for old in build.dir.glob("callgrind.out*"):
         old.unlink()
@@ -45,14 +47,25 @@ def per_request(build, server, shape, requests, cpu):
     return (counts[2] - counts[1]) / (sent[2] - sent[1])
 
 
-def cell(build, server, shape, args):
-    if not server.fits(shape):
-        return "-"
+def measure(build, server, shape, requests, cpu):
+    """Instructions a request; None when the server cannot do it."""
     try:
-        return f"{per_request(build, server, shape, args.requests * shape.depth, args.cpu):.0f}"
+        return per_request(build, server, shape, requests * shape.depth, cpu)
     except (lib.Bad, lib.Unavailable, subprocess.TimeoutExpired) as why:
         say(f"{server.name}, {shape.name}: {why}")
-        return "-"
+        return None
+
+
+def measure_all(build, servers, names=SHAPES, requests=REQUESTS, cpu=0):
+    """By server and shape."""
+    shapes = [lib.SHAPES[name] for name in names]
+    return {server.name: {shape.name: measure(build, server, shape, requests, cpu) for shape in shapes if server.fits(shape)}
+            for server in servers}
+
+
+def table(found, names=SHAPES):
+    form = lambda count: "-" if count is None else f"{count:.0f}"
+    return lib.markdown(["server", *names], [[name, *(form(counts.get(n)) for n in names)] for name, counts in found.items()])
 
 
 def arguments():
@@ -61,21 +74,19 @@ def arguments():
     p.add_argument("--servers", type=names, default=SERVERS, help=",".join(lib.SERVERS))
     p.add_argument("--shapes", type=names, default=SHAPES, help=",".join(lib.SHAPES))
     p.add_argument("--peers", action="append", default=[], metavar="NAME=COMMAND")
-    p.add_argument("--requests", type=int, default=640, help="of the short run; pipelined: writes")
+    p.add_argument("--requests", type=int, default=REQUESTS, help="of the short run; pipelined: writes")
     p.add_argument("--cpu", type=int, default=0)
     p.add_argument("--no-install", action="store_true", help="never run apt-get")
     return p.parse_args()
 
 
 def run(args, build):
-    shapes = [lib.SHAPES[name] for name in args.shapes]
     build.need("valgrind")
-    servers = lib.make_servers(build, args.servers, args.peers)
-    rows = [[server.name, *(cell(build, server, shape, args) for shape in shapes)] for server in servers]
+    found = measure_all(build, lib.make_servers(build, args.servers, args.peers), args.shapes, args.requests, args.cpu)
     print("# User instructions a request\n")
     print("\n".join(f"- {name}: {text}" for name, text in lib.facts()))
     print(f"- valgrind: {lib.version_of(['valgrind', '--version'])}\n")
-    print(lib.markdown(["server", *args.shapes], rows))
+    print(table(found, args.shapes))
 
 
 def main():

@@ -9,6 +9,7 @@ not counted: it is the same for all.
 """
 import argparse
 import contextlib
+import dataclasses
 import re
 import resource
 import subprocess
@@ -43,17 +44,30 @@ def idle_connections(build, port, path, count):
         holder.wait()
 
 
-def row(build, server, shape, args):
+def measure(build, server, connections, cpu):
+    """Resident KiB at start and bytes for each idle connection; None when the server cannot do it."""
+    shape = dataclasses.replace(lib.SHAPES["plain64"], connections=connections)    # civetweb starts a thread for each
     try:
-        with lib.Running(server, shape, args.cpu) as running:
-            lib.fixed_load(build, running, 64, args.cpu)    # what a server allocates at its first request is no connection's
+        with lib.Running(server, shape, cpu, patience=30) as running:
+            with idle_connections(build, running.port, shape.path, 64):
+                pass    # what a server allocates at its first requests is no connection's
             start = resident(running.pid)
-            with idle_connections(build, running.port, shape.path, args.connections):
-                each = (resident(running.pid) - start) * 1024 / args.connections
+            with idle_connections(build, running.port, shape.path, connections):
+                return {"start_kib": start, "each": (resident(running.pid) - start) * 1024 / connections}
     except (lib.Bad, lib.Unavailable) as why:
         say(f"{server.name}: {why}")
-        return [server.name, "-", "-"]
-    return [server.name, f"{start:,}", f"{each:,.0f}"]
+        return None
+
+
+def measure_all(build, servers, connections, cpu):
+    connections = min(connections, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 200)
+    servers = [server for server in servers if server.fits(lib.SHAPES["plain64"])]
+    return connections, {server.name: measure(build, server, connections, cpu) for server in servers}
+
+
+def table(found):
+    rows = [[name, f"{m['start_kib']:,}", f"{m['each']:,.0f}"] if m else [name, "-", "-"] for name, m in found.items()]
+    return lib.markdown(["server", "KiB before", "bytes a connection"], rows)
 
 
 def arguments():
@@ -69,13 +83,12 @@ def arguments():
 
 def main():
     args = arguments()
-    args.connections = min(args.connections, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 200)
     with lib.Build(not args.no_install) as build:
         servers = lib.make_servers(build, args.servers, args.peers)
-        rows = [row(build, server, lib.SHAPES["plain64"], args) for server in servers]
-    print(f"# Resident memory, {args.connections:,} idle connections\n")
+        connections, found = measure_all(build, servers, args.connections, args.cpu)
+    print(f"# Resident memory, {connections:,} idle connections\n")
     print("\n".join(f"- {name}: {text}" for name, text in lib.facts()) + "\n")
-    print(lib.markdown(["server", "KiB before", "bytes a connection"], rows))
+    print(table(found))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ import benchlib as lib
 from benchlib import say
 
 SHAPES = ["plain64", "pipelined16", "close"]
-SERVERS = ["tfb", "floor_epoll", "floor_uring", "nginx", "h2o", "lighttpd"]
+SERVERS = lib.OURS_AND_FLOORS + ["nginx", "h2o", "lighttpd"]
+REQUESTS = 640
 ROW = re.compile(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?([a-z]\w*)$", re.M)
 
 
@@ -58,14 +59,31 @@ def per_request(build, server, shape, requests, cpu):
     return {name: rate for name, rate in rates.items() if rate >= 0.001}
 
 
-def row(build, server, shape, args):
+def measure(build, server, shape, requests, cpu):
+    """Calls a request by name; None when the server cannot do it."""
     try:
-        rates = per_request(build, server, shape, args.requests * shape.depth, args.cpu)
+        return per_request(build, server, shape, requests * shape.depth, cpu)
     except (lib.Bad, lib.Unavailable) as why:
         say(f"{server.name}, {shape.name}: {why}")
-        return [server.name, "-", "-"]
+        return None
+
+
+def measure_all(build, servers, names=SHAPES, requests=REQUESTS, cpu=0):
+    """By shape and server."""
+    shapes = [lib.SHAPES[name] for name in names]
+    return {shape.name: {server.name: measure(build, server, shape, requests, cpu) for server in servers if server.fits(shape)}
+            for shape in shapes}
+
+
+def row(name, rates):
+    if not rates:
+        return [name, "-", "-"]
     order = sorted(rates, key=rates.get, reverse=True)
-    return [server.name, f"{sum(rates.values()):.3f}", ", ".join(f"{name} {rates[name]:.3f}" for name in order)]
+    return [name, f"{sum(rates.values()):.3f}", ", ".join(f"{call} {rates[call]:.3f}" for call in order)]
+
+
+def table(by_server):
+    return lib.markdown(["server", "calls", "by name"], [row(name, rates) for name, rates in by_server.items()])
 
 
 def arguments():
@@ -74,7 +92,7 @@ def arguments():
     p.add_argument("--servers", type=names, default=SERVERS, help=",".join(lib.SERVERS))
     p.add_argument("--shapes", type=names, default=SHAPES, help=",".join(lib.SHAPES))
     p.add_argument("--peers", action="append", default=[], metavar="NAME=COMMAND")
-    p.add_argument("--requests", type=int, default=640, help="of the short run; pipelined: writes")
+    p.add_argument("--requests", type=int, default=REQUESTS, help="of the short run; pipelined: writes")
     p.add_argument("--cpu", type=int, default=0)
     p.add_argument("--no-install", action="store_true", help="never run apt-get")
     return p.parse_args()
@@ -82,12 +100,11 @@ def arguments():
 
 def run(args, build):
     build.need("strace")
-    servers = lib.make_servers(build, args.servers, args.peers)
+    found = measure_all(build, lib.make_servers(build, args.servers, args.peers), args.shapes, args.requests, args.cpu)
     print("# System calls a request\n")
     print("\n".join(f"- {name}: {text}" for name, text in lib.facts()) + "\n")
-    for shape in (lib.SHAPES[name] for name in args.shapes):
-        rows = [row(build, server, shape, args) for server in servers if server.fits(shape)]
-        print(f"## {shape.name}: {shape.title}\n\n{lib.markdown(['server', 'calls', 'by name'], rows)}\n", flush=True)
+    for name, by_server in found.items():
+        print(f"## {name}: {lib.SHAPES[name].title}\n\n{table(by_server)}\n")
 
 
 def main():

@@ -11,7 +11,7 @@ end
 
 function done(summary, latency)
     local e = summary.errors
-    io.write(string.format('{"n": %d, "s": %.6f, "errs": %d, "non200": %d, "p50": %d, "p99": %d, "max": %d}\n',
+    io.write(string.format('{"n": %d, "s": %.6f, "errs": %d, "non200": %d, "p50": %d, "p99": %d, "p999": %d, "max": %d}\n',
         summary.requests, summary.duration / 1e6, e.connect + e.read + e.write + e.timeout, e.status,
-        latency:percentile(50), latency:percentile(99), latency.max))
+        latency:percentile(50), latency:percentile(99), latency:percentile(99.9), latency.max))
 end

@@ -16,23 +16,25 @@
    HTTP/1.1 and 1.0 on Linux: one worker thread per CPU that shares nothing, io_uring or epoll, a strict parser, a radix router with groups and
    middleware, precomputed replies, straight-line handlers that may wait without blocking anybody (fibers), limits and deadlines on
    everything a peer can make grow, crash containment, graceful stop, an in-process test call. No heap call per request that fits its buffers.
-   Not there yet: kqueue, bodies and replies of any size as streams, files, multipart, WebSocket, the JSON room and models, OpenAPI,
-   compression, TLS hooks, metrics. Never: HTTP/2 and 3, Windows, CGI, proxying, templates.
+   Bodies and replies of any size piece by piece, multipart, files with ranges and conditions, server-sent events, WebSocket with topics.
+   Not there yet: kqueue, the JSON room and models, OpenAPI, compression of replies, TLS hooks, metrics. Never: HTTP/2 and 3, Windows, CGI, proxying, templates.
 
    MAP OF THIS FILE
    Declarations: chopin_str, status, options, server, routes, request, reply, middleware, waiting, testing. Then, if implemented here, rooms; each calls
    only rooms above it, and what must reach upwards is a function pointer:
-       >>platform   system includes, compiler, CPU, clocks     >>router     path patterns, one radix tree per method
-       >>bytes      views, numbers, percent, UTF-8             >>io         the port, the event, the table of a backend
-       >>memory     allocator hook, arena, pool, slab          >>epoll      the backend for every Linux
-       >>fiber      stacks that can be left and continued      >>uring      the backend for Linux 6.1 and newer
-       >>log        texts of statuses, the logger              >>script     the backend of the tests
-       >>time       timer wheel, Date                          >>conn       one connection's life; parking; replies leaving
-       >>http1      request head, chunks, trailer              >>worker     one thread: loop, accept, messages, faults, stop
-       >>response   status lines, headers, output queue        >>server     options, addresses, chains, threads
-       >>json       the writer of chopin_jsonf()               >>public     the API
-       >>body       query, form, cookies, typed values         (kqueue, files, ws will stand beside uring and router)
-       >>guard      addresses, proxies, origins, token buckets
+       >>platform   system includes, compiler, CPU, clocks   >>files      names, types, conditions, ranges
+       >>bytes      views, numbers, percent, UTF-8           >>ws         WebSocket: handshake, frames
+       >>memory     allocator hook, arena, pool, slab        >>io         the port, the event, a backend's table
+       >>fiber      stacks that can be left and continued    >>epoll      the backend for every Linux
+       >>log        texts of statuses, the logger            >>uring      the backend for Linux 6.1 and newer
+       >>time       timer wheel, Date                        >>script     the backend of the tests
+       >>http1      request head, chunks, trailer            >>conn       one connection's life; parking; replies
+       >>response   status lines, headers, output queue      >>stream     bodies and replies piece by piece
+       >>json       the writer of chopin_jsonf()             >>websocket  WebSockets on connections; topics
+       >>body       query, form, cookies, typed values       >>worker     one thread: loop, messages, faults, stop
+       >>multipart  bodies made of parts                     >>server     options, addresses, chains, threads
+       >>guard      addresses, proxies, origins, buckets     >>public     the API; kqueue and models come later
+       >>router     path patterns, a radix tree per method
 
    COMPILE-TIME SWITCHES
        CHOPIN_IMPLEMENTATION        all Chopin headers included here are implemented here; CHOPIN_HTTP_IMPLEMENTATION: this one
@@ -40,8 +42,9 @@
        CHOPIN_ASSERT(x)             our own mistakes                     (default assert)
        CHOPIN_NO_FIBERS             no fibers: waiting blocks the worker, bodies are read before the handler runs, no contain_faults, no io_uring
        CHOPIN_FIBER_UCONTEXT        fibers by ucontext instead of our own switch (x86-64, aarch64, armv7, riscv64)
-       CHOPIN_NO_URING              leave io_uring out: 6 KB less
+       CHOPIN_NO_URING              leave io_uring out: 6 KB less. Builds for size (-Os) do so unless CHOPIN_WITH_URING is defined
        CHOPIN_NO_SIMD               eight bytes at a time instead of SSE2, AVX2 or NEON
+       CHOPIN_WITH_ZLIB             compress WebSocket messages (permessage-deflate); link with -lz
        CHOPIN_WITH_VALGRIND         tell valgrind of the stacks
        CHOPIN_UNWIND_TABLES         keep the tables for stack unwinding in gcc's -Os builds too (exceptions, profilers that need them)
 
@@ -167,7 +170,8 @@ CHOPIN_API const char *chopin_status_text(int status);
 typedef struct chopin_group  chopin_group;  /* a prefix with its routes, middleware and user data */
 typedef struct chopin_group  chopin_app;    /* the outermost group: the server itself; groups are accepted wherever an app is */
 typedef struct chopin_ctx    chopin_ctx;    /* one request and its reply, as a handler sees them */
-typedef struct chopin_worker chopin_worker; /* one thread of the server */
+typedef struct chopin_worker chopin_worker;
+typedef struct chopin_ws chopin_ws; /* one thread of the server */
 
 /* A handler answers with a reply helper and returns what that helper returned.
  *
@@ -215,9 +219,18 @@ typedef struct chopin_options {
     size_t      max_chunk_extensions; /* bytes of one body             (default 16384) */
     size_t      max_drain;            /* unread body that is read and thrown away to keep a connection  (default 256 KiB) */
     size_t      max_form_fields;      /* of a form body                (default 1000) */
+    size_t      max_parts;            /* of a multipart body           (default 256) */
+    size_t      max_part_head;        /* bytes of the head of one part (default 8 KiB) */
+    size_t      max_part_name;        /* of a field                    (default 255) */
+    size_t      max_field;            /* data of a part that is no file  (default 64 KiB) */
     size_t      max_arena;            /* request memory, body not counted  (default 1 MiB) */
     size_t      high_water;           /* unsent bytes at which parsing pauses  (default 64 KiB) */
     size_t      low_water;            /* unsent bytes at which it goes on      (default 16 KiB) */
+    size_t      ws_max_message;       /* bytes; longer ones end the WebSocket with 1009  (default 1 MiB) */
+    size_t      ws_max_frame;         /* bytes of one frame            (default 1 MiB) */
+    size_t      ws_max_topics;        /* that one WebSocket may subscribe to  (default 64) */
+    size_t      file_cache;           /* descriptors of files that a worker keeps open  (default 0: none) */
+    size_t      max_queue;            /* unsent bytes of a WebSocket beyond which broadcasts pass it by  (default 1 MiB) */
     size_t      max_parked;           /* waiting handlers per worker   (default 16000) */
     size_t      stack_size;           /* of a fiber                    (default 64 KiB) */
     int         offload_threads;      /* for chopin_offload            (default: CPUs, at most 4) */
@@ -230,6 +243,9 @@ typedef struct chopin_options {
     int         write_stall_ms;       /* the peer takes nothing        (default 30000) */
     int         min_send_rate;        /* bytes per second, after 10 s  (default 1024) */
     int         idle_timeout_ms;      /* between requests, or none ever  (default 60000) */
+    int         ws_ping_ms;           /* a WebSocket was silent: it is pinged  (default 30000) */
+    int         ws_pong_ms;           /* ... and cut unless something comes  (default 10000) */
+    int         ws_close_ms;          /* for the other side's close frame  (default 5000) */
     int         sse_heartbeat_ms;     /* a comment line in streams of events whose handler waits  (default 15000; -1: none) */
     int         linger_ms;            /* input thrown away after an early error  (default 2000) */
     int         drain_timeout_ms;     /* from stop to the end          (default 30000) */
@@ -472,6 +488,34 @@ CHOPIN_API int64_t chopin_save_body(chopin_ctx *c, int fd);
  * answered; not well-formed: 400; then, as when there is no such field, absent. */
 CHOPIN_API chopin_str chopin_form(chopin_ctx *c, const char *name);
 
+/* The parts of a multipart/form-data body (RFC 7578), one after the other, as they come:
+ *
+ *     for (chopin_part p; (rc = chopin_next_part(c, &p)) > 0; ) {
+ *         if (!p.file) note(p.name, chopin_part_text(c));
+ *         else if ((path = chopin_part_store(c, "uploads")).ptr) keep(p.safe_name, path);
+ *     }
+ *
+ * next_part: 1, 0 behind the last one, negative: the client has been told (400, 408, 413, 415) or is gone. What was not read of a part is skipped. The views in `part` live until
+ * the next call. part_read: as chopin_read(), to the end of the part. part_text: all of it, in the arena, for fields (max_field); absent on failure. part_save: into a
+ * descriptor, written by the threads of chopin_offload(); bytes or negative. part_temp: into a file without a name in `folder`, which vanishes with its
+ * descriptor: that, at its beginning, yours to close, or negative. part_store: into a new file in `folder` under a random name (0600): its path, NUL-terminated, in the arena; on
+ * failure the file is removed and the path absent. Memory does not grow with the body. max_body bounds the whole, max_field what is no file.
+ * Handler's thread only. See examples/files.c. */
+typedef struct chopin_part {
+    chopin_str name;                  /* of the field */
+    chopin_str filename;              /* as sent, any bytes: never open that; absent unless it is a file */
+    chopin_str safe_name;             /* made of it: one path component in UTF-8, no controls, no leading dot, at most 255 bytes; NUL-terminated */
+    chopin_str type;                  /* Content-Type as sent; absent: text/plain */
+    bool       file;
+} chopin_part;
+CHOPIN_API int        chopin_next_part (chopin_ctx *c, chopin_part *part);
+CHOPIN_API chopin_str chopin_part_header(chopin_ctx *c, const char *name); /* another header of the part; absent: none */
+CHOPIN_API int64_t    chopin_part_read (chopin_ctx *c, void *buf, size_t n);
+CHOPIN_API chopin_str chopin_part_text (chopin_ctx *c);
+CHOPIN_API int64_t    chopin_part_save (chopin_ctx *c, int fd);
+CHOPIN_API int        chopin_part_temp (chopin_ctx *c, const char *folder);
+CHOPIN_API chopin_str chopin_part_store(chopin_ctx *c, const char *folder);
+
 /* Typed getters. `from` says where the text comes from. The first kind answers 400 with the parameter's name, and returns CHOPIN_ANSWERED, when it is
  * missing or does not fit; the `_or` kind never answers and gives `fallback` then.
  * Integers: decimal digits with an optional '-'; bool: 1 0 true false yes no on off; enum: the index in a NULL-terminated list. */
@@ -569,6 +613,98 @@ typedef struct chopin_sse_options {
 CHOPIN_API int chopin_sse(chopin_ctx *c);
 CHOPIN_API int chopin_sse_send(chopin_ctx *c, const char *event, const char *format, ...) CHOPIN__PRINTF(3, 4);
 CHOPIN_API int chopin_sse_event(chopin_ctx *c, const chopin_sse_options *event);
+
+/* ---- WebSocket (RFC 6455; with CHOPIN_WITH_ZLIB also RFC 7692) ----
+ *
+ *     static int echo(chopin_ctx *c) {
+ *         chopin_ws *ws = chopin_ws_accept(c, NULL);
+ *         for (chopin_ws_message m; chopin_ws_recv(ws, &m) == CHOPIN_OK; ) chopin_ws_send(ws, m.kind, m.data);
+ *         return CHOPIN_OK;
+ *     }
+ *
+ * accept: answers the handshake; NULL when it was refused: the client has been told (400, 403, 426, 501 without fibers), and the calls below do nothing. Pages of
+ * other sites are refused unless `origins` lists them. The handler's deadline does not apply.
+ * recv: the next whole message, parks until it is there. `m->data` lives until the next call. Pings are answered, silence is pinged, fragments joined, text
+ * is valid UTF-8. recv_until: at most until `deadline_ms` (as chopin_now_ms(); -1: for ever). Negative: GONE (closed by the other side, or broken: see close_code),
+ * TIMEOUT, CANCELED (the server stops: the other side has been told 1001).
+ * send: copies short messages, lends long ones and parks until they have left; parks while more than high_water is unsent. TEXT must be UTF-8. `fragment` of the
+ * options cuts messages into frames. close: tells the other side (code 1000 to 4999); recv then waits ws_close_ms for its answer. Returning from the handler closes
+ * with 1000, or 1011 when negative. close_code: the other side's, 1006 if it just vanished, 0 while open. Handler's thread only. See examples/chat_ws.c. */
+typedef enum chopin_ws_kind { CHOPIN_WS_TEXT = 1, CHOPIN_WS_BINARY = 2 } chopin_ws_kind;
+typedef struct chopin_ws_message { chopin_ws_kind kind; chopin_str data; } chopin_ws_message;
+typedef struct chopin_ws_options {
+    const char *protocols;            /* subprotocols we speak, the best first: "chat.v2, chat.v1"  (default: none) */
+    const char *origins;              /* besides our own: "https://a.test, https://b.test", or "*"  (default: our own alone) */
+    size_t      fragment;             /* payload bytes of a frame we send  (default 0: each message is one frame) */
+    bool        no_deflate;           /* do not compress, even with CHOPIN_WITH_ZLIB */
+    bool        close_slow;           /* a broadcast that finds more than max_queue unsent closes this WebSocket instead of passing it by */
+} chopin_ws_options;
+CHOPIN_API chopin_ws *chopin_ws_accept(chopin_ctx *c, const chopin_ws_options *options);
+CHOPIN_API int        chopin_ws_recv(chopin_ws *ws, chopin_ws_message *m);
+CHOPIN_API int        chopin_ws_recv_until(chopin_ws *ws, chopin_ws_message *m, int64_t deadline_ms);
+CHOPIN_API int        chopin_ws_send(chopin_ws *ws, chopin_ws_kind kind, chopin_str data);
+CHOPIN_API int        chopin_ws_sendf(chopin_ws *ws, const char *format, ...) CHOPIN__PRINTF(2, 3); /* text */
+CHOPIN_API int        chopin_ws_close(chopin_ws *ws, int code, const char *reason);
+CHOPIN_API int        chopin_ws_close_code(chopin_ws *ws);
+CHOPIN_API chopin_str chopin_ws_protocol(chopin_ws *ws); /* the one agreed on; absent: none */
+
+/* Publish and subscribe. A message to a topic reaches every WebSocket of every worker that has subscribed to it, in the order of the calls of one thread;
+ * a slow one misses it (see max_queue) and delays nobody. There is no lock on its way. subscribe: 0, also when it was already; FULL (ws_max_topics), MEMORY,
+ * GONE. Handler's thread only; ends with the handler. broadcast: any thread while serving, handlers too; bytes are copied once. 0; MEMORY; STATE when the server
+ * does not run. See examples/chat_ws.c. */
+CHOPIN_API int chopin_ws_subscribe(chopin_ws *ws, const char *topic);
+CHOPIN_API int chopin_ws_unsubscribe(chopin_ws *ws, const char *topic);
+CHOPIN_API int chopin_ws_broadcast(chopin_app *app, const char *topic, chopin_ws_kind kind, chopin_str data);
+CHOPIN_API chopin_app *chopin_app_of(chopin_ctx *c);
+
+/* ---- files ----
+ *
+ *     chopin_files(app, "/assets", "./public", NULL);                    // in main
+ *     return chopin_file(c, "/var/lib/app/report.pdf", NULL);            // in a handler
+ *
+ * files: GET and HEAD of everything under `prefix` from the folder `root`, which is opened once and pinned. Names are resolved by the kernel below it (openat2 with
+ * RESOLVE_BENEATH; where that is missing, step by step and without symbolic links): nothing outside can be reached, whatever is renamed meanwhile. Regular files only; names that
+ * begin with a dot are hidden (".well-known" is not). ETag, Last-Modified, all five If- headers (RFC 9110 13), Range with one or several ranges (14), media types by
+ * extension, X-Content-Type-Options: nosniff; a folder without its slash is redirected to it, with it answers index.html. Sent by sendfile; memory does not
+ * grow with the file, nor does a change of it meanwhile hurt more than that one connection. 0 or negative: SYSTEM (no such folder: the log names it), INVALID, MEMORY, CONFLICT.
+ * file: one file whose path is the program's own. Answers whatever becomes of it, 404 included. See examples/files.c. */
+typedef struct chopin_files_options {
+    const char *cache_control;        /* "public, max-age=3600"        (default: none) */
+    const char *const *index;         /* NULL-terminated names tried in a folder  (default: "index.html") */
+    const char *const *types;         /* NULL-terminated pairs "ext", "type/subtype", before our own table */
+    const char *download;             /* chopin_file() only: "save as" under this name (RFC 6266, 8187) */
+    bool        attachment;           /* "save as" under its own name */
+    bool        listing;              /* show folders that have no index file */
+    size_t      max_entries;          /* of a listing                  (default 10000) */
+    bool        dot_files;            /* serve names that begin with a dot, too */
+    bool        precompressed;        /* send name.br, name.zst or name.gz, if there and not older, to who accepts it */
+    int         max_ranges;           /* 1 to 256; a request for more gets the whole file  (default 16) */
+    int         cache_ms;             /* how long a kept descriptor is believed before the name is looked up again  (default 1000; see chopin_options.file_cache) */
+} chopin_files_options;
+#define chopin_files(app, prefix, root, ... /* options */) chopin_files_at(app, prefix, root, (__VA_ARGS__), __FILE__, __LINE__)
+CHOPIN_API int chopin_files_at(chopin_app *app, const char *prefix, const char *root, const chopin_files_options *options, const char *file, int line);
+CHOPIN_API int chopin_file(chopin_ctx *c, const char *path, const chopin_files_options *options);
+
+/* Files baked into the program:
+ *
+ *     CHOPIN_EMBED_FILE(page, "index.html");                             // the assembler reads it, relative to where the compiler runs, or to -I folders
+ *     static const chopin_asset assets[] = { { "/index.html", NULL, page, page_end, NULL, NULL } };
+ *     chopin_embed(app, "/", assets, 1, "public, max-age=3600");
+ *
+ * GET and HEAD of each under `prefix`; "/x/index.html" answers at "/x/", too. ETag from the hash of the bytes, If-None-Match, the gzip variant for who accepts it. The
+ * table and the bytes must live as long as `app`. `cache_control` may be NULL. 0 or negative as chopin_route(). See examples/embedded.c. */
+typedef struct chopin_asset {
+    const char          *path;        /* begins with a slash */
+    const char          *type;        /* NULL: by extension */
+    const unsigned char *data, *end;
+    const unsigned char *gz, *gz_end; /* the same, compressed by gzip; NULL: none */
+} chopin_asset;
+#define CHOPIN_EMBED_FILE(symbol, file)                                                                                            \
+    __asm__(".pushsection .rodata\n.balign 16\n.globl " #symbol "\n" #symbol ":\n.incbin \"" file "\"\n.globl " #symbol "_end\n"  \
+            #symbol "_end:\n.byte 0\n.popsection\n");                                                                             \
+    extern const unsigned char symbol[], symbol##_end[]
+#define chopin_embed(app, prefix, assets, count, cache_control) chopin_embed_at(app, prefix, assets, count, cache_control, __FILE__, __LINE__)
+CHOPIN_API int chopin_embed_at(chopin_app *app, const char *prefix, const chopin_asset *assets, size_t count, const char *cache_control, const char *file, int line);
 
 /* `len` bytes of a descriptor from `at` on, sent by the kernel (sendfile). `fd` must stay open until they have left; `close_it`: and is closed then, or
  * on failure. The file may not shrink meanwhile: that cuts the connection. 0 or negative as the other replies. */
@@ -724,6 +860,7 @@ __asm__(".cfi_sections .debug_frame");
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -767,6 +904,9 @@ __asm__(".cfi_sections .debug_frame");
 #define CHOPIN__BACKTRACE 1
 #endif
 #endif
+#ifdef CHOPIN_WITH_ZLIB
+#include <zlib.h>
+#endif
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
@@ -774,8 +914,8 @@ __asm__(".cfi_sections .debug_frame");
 #include <arm_neon.h>
 #endif
 
-#if defined(CHOPIN_NO_FIBERS) && !defined(CHOPIN_NO_URING)
-#define CHOPIN_NO_URING                 // a handler that blocks the worker cannot take the results of a ring
+#if !defined(CHOPIN_NO_URING) && (defined(CHOPIN_NO_FIBERS) || (defined(__OPTIMIZE_SIZE__) && !defined(CHOPIN_WITH_URING)))
+#define CHOPIN_NO_URING                 // a handler that blocks the worker cannot take the results of a ring; small devices have no use for one
 #endif
 
 #ifndef CHOPIN_ASSERT
@@ -1014,6 +1154,41 @@ static uint64_t chopin__hash(uint64_t seed, const void *data, size_t len) {
         len -= n;
     }
     return hash;
+}
+
+/* ---- UTF-8 that comes in pieces ---- */
+typedef struct chopin__utf8 {           // all zero: between two characters
+    uint8_t left;                       // bytes that this character still needs ...
+    uint8_t low, high;                  // ... the next of which lies in here
+} chopin__utf8;
+
+/* What may follow the first byte of a longer character (RFC 3629 4). False: none begins so. */
+static bool chopin__utf8_lead(chopin__utf8 *u, unsigned char ch) {
+    if (ch < 0xc2 || ch > 0xf4) return false;
+    u->left = ch >= 0xf0 ? 3 : ch >= 0xe0 ? 2 : 1;
+    u->low  = ch == 0xe0 ? 0xa0 : ch == 0xf0 ? 0x90 : 0x80;             // or it would be overlong
+    u->high = ch == 0xed ? 0x9f : ch == 0xf4 ? 0x8f : 0xbf;             // or a surrogate, or above U+10FFFF
+    return true;
+}
+
+/* Goes on with the next bytes. False as soon as no continuation could make them well-formed; at the end of the text u->left must be 0. */
+static bool chopin__utf8_feed(chopin__utf8 *u, const char *text, size_t len) {
+    const unsigned char *p = (const unsigned char *)text, *end = len ? p + len : p;
+    while (p < end) {
+        uint64_t eight;
+        if (u->left) {
+            if (*p < u->low || *p > u->high) return false;
+            u->left--;
+            u->low  = 0x80;
+            u->high = 0xbf;
+            p++;
+        } else if (end - p >= 8 && (memcpy(&eight, p, 8), (eight & UINT64_C(0x8080808080808080)) == 0)) {
+            p += 8;
+        } else if (*p++ >= 0x80 && !chopin__utf8_lead(u, p[-1])) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* ==========================================================================================================
@@ -3420,17 +3595,29 @@ static void chopin__lines_remove(chopin__reply *r, chopin_str name) {
     r->lines_len = r->lines ? (uint32_t)(end - r->lines) : 0;
 }
 
-/* Appends a checked line. False: the arena is full. */
+/* Room for `need` more bytes. False: the arena is full. */
+static bool chopin__lines_room(chopin__reply *r, chopin__arena *a, size_t need) {
+    if (need <= r->lines_cap - r->lines_len) return true;
+    size_t cap = chopin__max((size_t)r->lines_cap * 2, r->lines_len + need + 128);
+    char  *lines = cap < UINT32_MAX ? chopin__arena_alloc(a, cap) : NULL;
+    if (!lines) return false;
+    if (r->lines_len) memcpy(lines, r->lines, r->lines_len);
+    r->lines = lines;
+    r->lines_cap = (uint32_t)cap;
+    return true;
+}
+
+/* Appends lines that are ready. */
+static bool chopin__lines_append(chopin__reply *r, chopin__arena *a, chopin_str lines) {
+    if (!chopin__lines_room(r, a, lines.len)) return false;
+    memcpy(r->lines + r->lines_len, lines.ptr, lines.len);
+    r->lines_len += (uint32_t)lines.len;
+    return true;
+}
+
+/* Appends a checked line. */
 static bool chopin__lines_add(chopin__reply *r, chopin__arena *a, chopin_str name, chopin_str value) {
-    size_t need = name.len + value.len + 4;
-    if (need > r->lines_cap - r->lines_len) {
-        size_t cap = chopin__max((size_t)r->lines_cap * 2, r->lines_len + need + 128);
-        char  *lines = cap < UINT32_MAX ? chopin__arena_alloc(a, cap) : NULL;
-        if (!lines) return false;
-        if (r->lines_len) memcpy(lines, r->lines, r->lines_len);
-        r->lines = lines;
-        r->lines_cap = (uint32_t)cap;
-    }
+    if (!chopin__lines_room(r, a, name.len + value.len + 4)) return false;
     char *to = r->lines + r->lines_len;
     to = chopin__put(to, name.ptr, name.len);
     to = CHOPIN__PUT(to, ": ");
@@ -4013,6 +4200,465 @@ static int chopin__body_write_cookie(chopin__arena *a, const char *name, const c
     return line->ptr ? CHOPIN_OK : CHOPIN_MEMORY;
 }
 
+
+/* ==========================================================================================================
+   >>multipart   multipart/form-data (RFC 7578, RFC 2046 5.1): a body in pieces of any size in, parts and their data out
+   Pure. Data are views into the piece that was fed. What looks like the beginning of a boundary at the end of a piece is
+   held back, and costs no copy: should it be data after all, it is given as a view into the reader's own boundary. Only
+   the head of the current part is kept. One pass; each byte is looked at twice at most; nothing recurses.
+   ========================================================================================================== */
+#define CHOPIN__MULTIPART_BOUNDARY_MAX 70           // RFC 2046 5.1.1
+#define CHOPIN__MULTIPART_SAFE_MAX     255          // a file name, on every file system there is
+
+/* ---- parameters: *( ";" name "=" ( token / quoted-string ) ), as in Content-Type and Content-Disposition ---- */
+
+/* The end of a quoted string that starts at s.ptr[0], behind its closing quote; 0: it has none. A backslash hides a quote and itself, nothing else:
+ * browsers send `C:\x` as it is. A quote that ends the header closes the string whatever stands before it: some send names that end in '\'. */
+static size_t chopin__multipart_quoted(chopin_str s) {
+    for (size_t i = 1; i < s.len; i++) {
+        if (s.ptr[i] == '"') return i + 1;
+        if (s.ptr[i] != '\\' || i + 1 == s.len) continue;
+        if (s.ptr[i + 1] == '\\' || (s.ptr[i + 1] == '"' && i + 2 < s.len)) i++;
+    }
+    return 0;
+}
+
+/* Takes the escapes of a quoted string away; `out` takes s.len bytes. */
+static size_t chopin__multipart_unescape(char *out, chopin_str s) {
+    size_t n = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] == '\\' && i + 1 < s.len && (s.ptr[i + 1] == '\\' || s.ptr[i + 1] == '"')) i++;
+        out[n++] = s.ptr[i];
+    }
+    return n;
+}
+
+typedef struct chopin__multipart_param {
+    chopin_str name;
+    chopin_str value;                   // between the quotes, escapes as sent
+    bool       quoted;
+} chopin__multipart_param;
+
+/* The length of a value without quotes: characters of a token and bytes from 0x80, and those that boundaries have although they ought to be quoted. */
+static size_t chopin__multipart_bare(chopin_str s) {
+    size_t n = 0;
+    for (; n < s.len; n++) {
+        unsigned char ch = (unsigned char)s.ptr[n];
+        if (!chopin__is_token_char(ch) && ch < 0x80 && !(ch > ' ' && ch < 0x7f && strchr("()/:=?@[]", ch))) break;
+    }
+    return n;
+}
+
+/* The next parameter; *rest is what follows the type, or the last parameter. Empty ones do not count (RFC 9110 5.6.6).
+ * 1: *p is filled, 0: there is none any more, -1: malformed. */
+static int chopin__multipart_next_param(chopin_str *rest, chopin__multipart_param *p) {
+    chopin_str s = chopin__trim(*rest);
+    if (s.len > 0 && s.ptr[0] != ';') return -1;
+    while (s.len > 0 && s.ptr[0] == ';') s = chopin__trim(chopin__str(s.ptr + 1, s.len - 1));
+    *rest = s;
+    if (s.len == 0) return 0;
+    p->name = chopin__trim(chopin__cut(&s, '='));
+    s = chopin__trim(s);
+    if (!chopin__is_token(p->name) || s.len == 0) return -1;
+    p->quoted = s.ptr[0] == '"';
+    size_t n = p->quoted ? chopin__multipart_quoted(s) : chopin__multipart_bare(s);
+    if (n == 0) return -1;
+    p->value = p->quoted ? chopin__str(s.ptr + 1, n - 2) : chopin__str(s.ptr, n);
+    *rest = chopin__str(s.ptr + n, s.len - n);
+    return 1;
+}
+
+/* What stands in front of the first ';', trimmed; *rest becomes the parameters. */
+static chopin_str chopin__multipart_kind(chopin_str value, chopin_str *rest) {
+    const char *semicolon = value.len ? memchr(value.ptr, ';', value.len) : NULL;
+    size_t n = semicolon ? (size_t)(semicolon - value.ptr) : value.len;
+    *rest = value.ptr ? chopin__str(value.ptr + n, value.len - n) : value;
+    return chopin__trim(chopin__str(value.ptr, n));
+}
+
+/* 1 to 70 of certain characters, not ending in a blank (RFC 2046 5.1.1). */
+static bool chopin__multipart_is_boundary(chopin_str s) {
+    if (s.len == 0 || s.len > CHOPIN__MULTIPART_BOUNDARY_MAX || s.ptr[s.len - 1] == ' ') return false;
+    for (size_t i = 0; i < s.len; i++) {
+        char ch = s.ptr[i], lower = chopin__lower(ch);
+        if (!((lower >= 'a' && lower <= 'z') || (ch >= '0' && ch <= '9') || (ch && strchr("'()+_,-./:=? ", ch)))) return false;
+    }
+    return true;
+}
+
+/* The boundary that a Content-Type names, as a view into it. 0, or minus the status: 415 it is not multipart/form-data, 400 there is no boundary, there
+ * are two, or one that is not valid. Other parameters mean nothing here (RFC 7578 defines no charset), wherever they stand. */
+static int chopin__multipart_boundary(chopin_str content_type, chopin_str *boundary) {
+    chopin__multipart_param p;
+    chopin_str rest;
+    int        rc;
+    *boundary = chopin__absent();
+    if (!chopin__equal_nocase(chopin__multipart_kind(content_type, &rest), CHOPIN_STR("multipart/form-data"))) return -415;
+    while ((rc = chopin__multipart_next_param(&rest, &p)) > 0) {
+        if (!chopin__equal_nocase(p.name, CHOPIN_STR("boundary"))) continue;
+        if (boundary->ptr || !chopin__multipart_is_boundary(p.value)) return -400;
+        *boundary = p.value;
+    }
+    return rc == 0 && boundary->ptr ? 0 : -400;
+}
+
+/* ---- names of files ---- */
+
+/* attr-char and pct-encoded of RFC 8187 3.2.1 into `out`, which takes s.len bytes. Absent: an escape is damaged, or what comes out is no UTF-8 or holds
+ * control characters. */
+static chopin_str chopin__multipart_decode(char *out, chopin_str s) {
+    chopin__utf8 utf8 = { 0 };
+    size_t n = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char ch = (unsigned char)s.ptr[i];
+        if (ch == '%') {
+            int high = s.len - i > 2 ? chopin__hex_value(s.ptr[i + 1]) : -1, low = high >= 0 ? chopin__hex_value(s.ptr[i + 2]) : -1;
+            if (low < 0) return chopin__absent();
+            ch = (unsigned char)(high << 4 | low);
+            i += 2;
+        } else if (!chopin__is_token_char(ch) || ch == '*' || ch == '\'') {
+            return chopin__absent();
+        }
+        if (ch < 0x20 || ch == 0x7f) return chopin__absent();
+        out[n++] = (char)ch;
+    }
+    return chopin__utf8_feed(&utf8, out, n) && !utf8.left ? chopin__str(out, n) : chopin__absent();
+}
+
+/* UTF-8'language'text (RFC 8187 3.2). Absent: nonsense, or another charset, which nobody is to send. */
+static chopin_str chopin__multipart_extended(char *out, const chopin__multipart_param *p) {
+    chopin_str text = p->value;
+    if (p->quoted || !chopin__equal_nocase(chopin__cut(&text, '\''), CHOPIN_STR("UTF-8"))) return chopin__absent();
+    if (!chopin__body_has(text, '\'')) return chopin__absent();
+    chopin__cut(&text, '\'');
+    return chopin__multipart_decode(out, text);
+}
+
+/* Does Windows take this name, or the part before its first dot, for a device? Archives and network shares travel. */
+static bool chopin__multipart_is_device(chopin_str name) {
+    static const chopin_str devices[] = { { "con", 3 }, { "prn", 3 }, { "aux", 3 }, { "nul", 3 }, { "conin$", 6 }, { "conout$", 7 } };
+    chopin_str stem = chopin__trim(chopin__cut(&name, '.'));
+    for (size_t i = 0; i < CHOPIN__COUNT(devices); i++) {
+        if (chopin__equal_nocase(stem, devices[i])) return true;
+    }
+    if (stem.len != 4 || stem.ptr[3] < '0' || stem.ptr[3] > '9') return false;
+    stem.len = 3;
+    return chopin__equal_nocase(stem, CHOPIN_STR("com")) || chopin__equal_nocase(stem, CHOPIN_STR("lpt"));
+}
+
+/* A character that must not stand in a name: bytes that are no UTF-8, controls (C1, too), what turns the direction of writing, and those that Windows
+ * forbids. `n` is the length of its sequence, 0: none. */
+static bool chopin__multipart_is_unsafe(const char *text, size_t n) {
+    const unsigned char *p = (const unsigned char *)text;
+    if (n == 1) return p[0] < 0x20 || p[0] == 0x7f || strchr("<>:\"|?*", p[0]) != NULL;
+    if (n == 2) return p[0] == 0xc2 && p[1] < 0xa0;
+    if (n != 3 || p[0] != 0xe2) return n == 0;
+    return (p[1] == 0x80 && (p[2] == 0x8e || p[2] == 0x8f || (p[2] >= 0xa8 && p[2] <= 0xae))) || (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9);
+}
+
+/* A name under which a file may be kept: the last component of a path of either kind of slash, in UTF-8, 1 to 255 bytes, cut between characters.
+ * Unsafe characters become '_', dots and blanks at its ends go, a device loses its first letter, nothing becomes "upload". Gives the length. */
+static size_t chopin__multipart_safe_name(char out[CHOPIN__MULTIPART_SAFE_MAX + 1], chopin_str raw) {
+    size_t from = raw.len, n = 0, step;
+    while (from > 0 && raw.ptr[from - 1] != '/' && raw.ptr[from - 1] != '\\') from--;
+    for (size_t i = from; i < raw.len; i += step) {
+        size_t len = chopin__utf8_length(raw.ptr + i, raw.len - i);
+        bool   bad = chopin__multipart_is_unsafe(raw.ptr + i, len);
+        step = len ? len : 1;
+        if (n == 0 && (raw.ptr[i] == '.' || raw.ptr[i] == ' ')) continue;
+        if (n + (bad ? 1 : len) > CHOPIN__MULTIPART_SAFE_MAX) break;
+        if (bad) out[n++] = '_';
+        else     n = (size_t)(chopin__put(out + n, raw.ptr + i, len) - out);
+    }
+    while (n > 0 && (out[n - 1] == '.' || out[n - 1] == ' ')) n--;
+    if (chopin__multipart_is_device(chopin__str(out, n))) out[0] = '_';
+    if (n == 0) n = (size_t)(CHOPIN__PUT(out, "upload") - out);
+    out[n] = 0;
+    return n;
+}
+
+/* ---- the reader ---- */
+typedef struct chopin__multipart_rules {    // from chopin_options; whatever is above answers 413
+    size_t   max_parts;
+    size_t   max_part_head;             // header lines with their ends; also blanks behind a boundary
+    size_t   max_part_name;             // of a field, without escapes
+    uint64_t max_field;                 // data of a part that is no file
+    uint64_t max_file;                  // data of a part that is one
+    uint64_t max_total;                 // everything, boundaries and what surrounds them included
+} chopin__multipart_rules;
+
+typedef struct chopin__multipart_part { // views that live until the next part
+    chopin_str name;
+    chopin_str filename;                // as sent, only escapes are taken away: any bytes but NUL, CR, LF. Never a path to open. Absent: none
+    chopin_str extended;                // filename* (RFC 8187) decoded; absent: none, or nonsense
+    chopin_str safe_name;               // of a file, see chopin__multipart_safe_name(); ends with a NUL. Made of filename, for RFC 7578 4.2 allows
+                                        // no filename*; of that only where it came alone
+    chopin_str type;                    // Content-Type as sent; absent: none, which means text/plain (RFC 7578 4.4)
+    chopin_str head;                    // the lines, for chopin__multipart_header()
+    bool       file;                    // filename or filename* was there
+} chopin__multipart_part;
+
+enum { CHOPIN__MULTIPART_PART = 1, CHOPIN__MULTIPART_DATA, CHOPIN__MULTIPART_PART_END, CHOPIN__MULTIPART_END };
+enum {
+    CHOPIN__MULTIPART_IN_PREAMBLE, CHOPIN__MULTIPART_IN_BODY, CHOPIN__MULTIPART_AT_TAIL, CHOPIN__MULTIPART_AT_PADDING, CHOPIN__MULTIPART_AT_LF,
+    CHOPIN__MULTIPART_AT_DASH, CHOPIN__MULTIPART_IN_HEAD, CHOPIN__MULTIPART_IN_EPILOGUE
+};
+
+typedef struct chopin__multipart {
+    chopin__multipart_rules rules;
+    chopin__multipart_part  part;       // the current one, from PART on
+    const char *why;                    // what was wrong, for the log
+    int      failed;                    // minus the status; it stays that
+    uint8_t  state;
+    uint8_t  delimiter_len;
+    uint8_t  matched;                   // bytes of the delimiter that were seen at the end of what was fed ...
+    uint8_t  assumed;                   // ... these first ones not as data: the line end belonged to the head, or there is none
+    bool     over;                      // the data just given end at their limit, and there are more
+    size_t   parts;
+    uint64_t total_left, data_left;
+    size_t   head_len;
+    char    *head;                      // rules.max_part_head bytes, ...
+    char    *names;                     // ... as many for names without escapes
+    char     safe[CHOPIN__MULTIPART_SAFE_MAX + 1];
+    char     delimiter[4 + CHOPIN__MULTIPART_BOUNDARY_MAX];             // CR LF "--" boundary
+} chopin__multipart;
+
+/* `boundary` has passed chopin__multipart_boundary() and is copied. False: the arena is full; it gives twice max_part_head. */
+static bool chopin__multipart_init(chopin__multipart *m, const chopin__multipart_rules *rules, chopin_str boundary, chopin__arena *a) {
+    CHOPIN_ASSERT(chopin__multipart_is_boundary(boundary) && rules->max_part_head <= SIZE_MAX / 2);
+    *m = (chopin__multipart){ .rules = *rules, .state = CHOPIN__MULTIPART_IN_PREAMBLE, .total_left = rules->max_total };
+    m->matched = m->assumed = 2;                                        // the first boundary needs no line end in front
+    m->delimiter_len = (uint8_t)(4 + boundary.len);
+    chopin__put(CHOPIN__PUT(m->delimiter, "\r\n--"), boundary.ptr, boundary.len);
+    m->head = chopin__arena_alloc(a, 2 * rules->max_part_head);
+    m->names = m->head ? m->head + rules->max_part_head : NULL;
+    return m->head != NULL;
+}
+
+static CHOPIN__NOINLINE int chopin__multipart_fail(chopin__multipart *m, int status, const char *why) {
+    m->why = why;
+    return m->failed = -status;
+}
+
+/* ---- the head of a part ---- */
+
+/* The next line: its name and its value without the blanks around it. 1, 0: no more, -1: malformed; a folded line is (as in RFC 9112 5.2). */
+static int chopin__multipart_line(chopin_str *lines, chopin_str *name, chopin_str *value) {
+    if (lines->len == 0) return 0;
+    chopin_str line = chopin__cut(lines, '\n');
+    line.len--;                                                         // its CR
+    const char *colon = line.len ? memchr(line.ptr, ':', line.len) : NULL;
+    if (!colon) return -1;
+    *name  = chopin__str(line.ptr, (size_t)(colon - line.ptr));
+    *value = chopin__trim(chopin__str(colon + 1, line.len - name->len - 1));
+    return chopin__is_token(*name) ? 1 : -1;
+}
+
+/* The value of a header of the part, in any case. Absent: none. */
+static chopin_str chopin__multipart_header(const chopin__multipart_part *p, const char *wanted) {
+    chopin_str lines = p->head, name, value;
+    while (chopin__multipart_line(&lines, &name, &value) > 0) {
+        if (chopin__equal_nocase(name, chopin__str_z(wanted))) return value;
+    }
+    return chopin__absent();
+}
+
+/* A view of the value, or a copy without escapes. */
+static chopin_str chopin__multipart_text(char **names, const chopin__multipart_param *p) {
+    if (!p->quoted || !chopin__body_has(p->value, '\\')) return p->value;
+    chopin_str text = chopin__str(*names, chopin__multipart_unescape(*names, p->value));
+    *names += text.len;
+    return text;
+}
+
+/* form-data; name="..."; filename="...". A parameter that comes twice is refused: two readers could take different ones (RFC 6266 4.1). */
+static int chopin__multipart_disposition(chopin__multipart *m, chopin_str value) {
+    chopin__multipart_param p;
+    chopin_str rest;
+    char      *names = m->names;
+    bool       extended = false;
+    int        rc;
+    if (!chopin__equal_nocase(chopin__multipart_kind(value, &rest), CHOPIN_STR("form-data"))) return chopin__multipart_fail(m, 400, "part is not form-data");
+    while ((rc = chopin__multipart_next_param(&rest, &p)) > 0) {
+        bool is_name = chopin__equal_nocase(p.name, CHOPIN_STR("name")), is_file = chopin__equal_nocase(p.name, CHOPIN_STR("filename"));
+        bool is_extended = chopin__equal_nocase(p.name, CHOPIN_STR("filename*"));
+        bool twice = (is_name && m->part.name.ptr) || (is_file && m->part.filename.ptr) || (is_extended && extended);
+        if (twice) return chopin__multipart_fail(m, 400, "parameter of a part comes twice");
+        if (is_name) m->part.name     = chopin__multipart_text(&names, &p);
+        if (is_file) m->part.filename = chopin__multipart_text(&names, &p);
+        if (is_extended) {
+            m->part.extended = chopin__multipart_extended(names, &p);
+            names += m->part.extended.len;
+            extended = true;
+        }
+    }
+    if (rc < 0 || !m->part.name.ptr) return chopin__multipart_fail(m, 400, rc < 0 ? "malformed Content-Disposition of a part" : "part without a name");
+    if (m->part.name.len > m->rules.max_part_name) return chopin__multipart_fail(m, 413, "name of a part too long (raise chopin_options.max_part_name)");
+    m->part.file = m->part.filename.ptr || extended;
+    return 0;
+}
+
+/* The head is complete: what does it say? */
+static int chopin__multipart_begin(chopin__multipart *m) {
+    chopin_str lines, name, value, disposition = chopin__absent();
+    int rc;
+    m->part = (chopin__multipart_part){ .head = { m->head, m->head_len - 2 } };
+    lines = m->part.head;
+    while ((rc = chopin__multipart_line(&lines, &name, &value)) > 0) {
+        chopin_str *known = chopin__equal_nocase(name, CHOPIN_STR("content-disposition")) ? &disposition
+                          : chopin__equal_nocase(name, CHOPIN_STR("content-type"))        ? &m->part.type : NULL;
+        if (known && known->ptr) return chopin__multipart_fail(m, 400, "header of a part comes twice");
+        if (known) *known = value;
+    }
+    if (rc < 0) return chopin__multipart_fail(m, 400, "malformed header of a part");
+    rc = chopin__multipart_disposition(m, disposition);
+    if (rc < 0) return rc;
+    if (m->part.file) {
+        size_t n = chopin__multipart_safe_name(m->safe, m->part.filename.ptr ? m->part.filename : m->part.extended);
+        m->part.safe_name = chopin__str(m->safe, n);
+    }
+    m->data_left = m->part.file ? m->rules.max_file : m->rules.max_field;
+    m->state = CHOPIN__MULTIPART_IN_BODY;
+    m->matched = m->assumed = 2;                                        // the empty line may be the one that belongs to the next boundary
+    return CHOPIN__MULTIPART_PART;
+}
+
+/* One byte of it. Line ends are CRLF; NUL is nobody's text. */
+static int chopin__multipart_head_byte(chopin__multipart *m, char ch) {
+    bool cr = m->head_len > 0 && m->head[m->head_len - 1] == '\r';
+    if (ch == 0 || cr != (ch == '\n')) return chopin__multipart_fail(m, 400, ch ? "line of a part's head does not end with CRLF" : "NUL in the head of a part");
+    if (m->head_len == m->rules.max_part_head) return chopin__multipart_fail(m, 413, "head of a part too large (raise chopin_options.max_part_head)");
+    m->head[m->head_len++] = ch;
+    bool empty = ch == '\n' && (m->head_len == 2 || m->head[m->head_len - 3] == '\n');
+    return empty ? chopin__multipart_begin(m) : 0;
+}
+
+/* ---- between parts ---- */
+
+/* One byte behind a delimiter: "--", or blanks and CRLF (RFC 2046 5.1.1). A line that merely begins like the boundary is refused: by the RFC it is one. */
+static int chopin__multipart_tail_byte(chopin__multipart *m, char ch) {
+    bool blank = ch == ' ' || ch == '\t';
+    if (m->state == CHOPIN__MULTIPART_AT_DASH && ch == '-') {
+        m->state = CHOPIN__MULTIPART_IN_EPILOGUE;
+        return CHOPIN__MULTIPART_END;
+    }
+    if (m->state == CHOPIN__MULTIPART_AT_LF && ch == '\n') {
+        m->state = CHOPIN__MULTIPART_IN_HEAD;
+        m->head_len = 0;
+        if (m->parts++ == m->rules.max_parts) return chopin__multipart_fail(m, 413, "too many parts (raise chopin_options.max_parts)");
+        return 0;
+    }
+    bool open = m->state == CHOPIN__MULTIPART_AT_TAIL || m->state == CHOPIN__MULTIPART_AT_PADDING;
+    if      (open && ch == '\r')                                     m->state = CHOPIN__MULTIPART_AT_LF;
+    else if (open && blank)                                          m->state = CHOPIN__MULTIPART_AT_PADDING;
+    else if (m->state == CHOPIN__MULTIPART_AT_TAIL && ch == '-')     m->state = CHOPIN__MULTIPART_AT_DASH;
+    else return chopin__multipart_fail(m, 400, "malformed boundary line");
+    if (blank && m->head_len++ == m->rules.max_part_head) return chopin__multipart_fail(m, 413, "head of a part too large (raise chopin_options.max_part_head)");
+    return 0;
+}
+
+/* ---- data ---- */
+
+/* Where the delimiter, or as much of it as there is before the end, stands in `s`; s.len: nowhere. Only its first byte is a CR, so no part of one that
+ * turned out false can begin another. */
+static size_t chopin__multipart_find(const chopin__multipart *m, chopin_str s) {
+    const char *at = s.ptr, *end = s.ptr + s.len;
+    while (at < end && (at = memchr(at, '\r', (size_t)(end - at))) != NULL) {
+        size_t n = chopin__min((size_t)(end - at), m->delimiter_len);
+        if (memcmp(at, m->delimiter, n) == 0) return (size_t)(at - s.ptr);
+        at++;
+    }
+    return s.len;
+}
+
+static size_t chopin__multipart_common(const char *a, const char *b, size_t len) {
+    size_t n = 0;
+    while (n < len && a[n] == b[n]) n++;
+    return n;
+}
+
+/* The delimiter has been passed. */
+static int chopin__multipart_passed(chopin__multipart *m) {
+    bool inside = m->state == CHOPIN__MULTIPART_IN_BODY;
+    m->state = CHOPIN__MULTIPART_AT_TAIL;
+    m->matched = m->assumed = 0;
+    m->head_len = 0;
+    return inside ? CHOPIN__MULTIPART_PART_END : 0;
+}
+
+/* Gives bytes of the part, as many as its limit allows; those of the preamble nobody wants. */
+static int chopin__multipart_give(chopin__multipart *m, chopin_str bytes, chopin_str *data) {
+    if (m->state == CHOPIN__MULTIPART_IN_PREAMBLE || bytes.len == 0) return 0;
+    m->over = bytes.len > m->data_left;
+    if (m->over) bytes.len = (size_t)m->data_left;
+    m->data_left -= bytes.len;
+    *data = bytes;
+    return bytes.len ? CHOPIN__MULTIPART_DATA : 0;
+}
+
+/* A beginning of the delimiter was held back: does it go on? If not, it was data, and stands in the delimiter. */
+static int chopin__multipart_held(chopin__multipart *m, chopin_str *in, chopin_str *data) {
+    size_t want = (size_t)m->delimiter_len - m->matched, n = chopin__min(want, in->len);
+    size_t same = chopin__multipart_common(in->ptr, m->delimiter + m->matched, n);
+    if (same < n) {
+        chopin_str bytes = chopin__str(m->delimiter + m->assumed, (size_t)m->matched - m->assumed);
+        m->matched = m->assumed = 0;
+        return chopin__multipart_give(m, bytes, data);
+    }
+    *in = chopin__str(in->ptr + n, in->len - n);
+    m->matched = (uint8_t)(m->matched + n);
+    return n == want ? chopin__multipart_passed(m) : 0;
+}
+
+static int chopin__multipart_data(chopin__multipart *m, chopin_str *in, chopin_str *data) {
+    if (m->matched) return chopin__multipart_held(m, in, data);
+    size_t     n     = chopin__multipart_find(m, *in);
+    chopin_str bytes = chopin__str(in->ptr, n);
+    size_t     seen  = chopin__min(in->len - n, m->delimiter_len);
+    m->matched = (uint8_t)(n ? 0 : seen);                               // looked at again when the data before it have been given
+    if (n == 0) *in = chopin__str(in->ptr + seen, in->len - seen);
+    else        *in = chopin__str(in->ptr + n, in->len - n);
+    if (n == 0 && seen == m->delimiter_len) return chopin__multipart_passed(m);
+    return chopin__multipart_give(m, bytes, data);
+}
+
+static int chopin__multipart_step(chopin__multipart *m, chopin_str *in, chopin_str *data) {
+    if (m->over && m->part.file) return chopin__multipart_fail(m, 413, "file too large (raise chopin_options.max_file)");
+    if (m->over) return chopin__multipart_fail(m, 413, "field too large (raise chopin_options.max_field)");
+    if (m->state <= CHOPIN__MULTIPART_IN_BODY) return chopin__multipart_data(m, in, data);
+    if (m->state == CHOPIN__MULTIPART_IN_EPILOGUE) { *in = chopin__str(in->ptr + in->len, 0); return 0; }
+    char ch = in->ptr[0];
+    *in = chopin__str(in->ptr + 1, in->len - 1);
+    return m->state == CHOPIN__MULTIPART_IN_HEAD ? chopin__multipart_head_byte(m, ch) : chopin__multipart_tail_byte(m, ch);
+}
+
+/* Reads on from *in, which moves.
+ *
+ *     while ((rc = chopin__multipart_next(&m, &in, &data)) > 0) {
+ *         if (rc == CHOPIN__MULTIPART_PART) look at m.part   if (rc == CHOPIN__MULTIPART_DATA) use data, which ends with the next call or with `in`
+ *     }
+ *     if (rc < 0) answer -rc, m.why says what for; else feed more, or at the end of the body ask chopin__multipart_finish()
+ *
+ * Events come in this order: ( PART DATA* PART_END )* END. Behind END everything is ignored (RFC 2046 5.1.1). 0: all is consumed. */
+static int chopin__multipart_next(chopin__multipart *m, chopin_str *in, chopin_str *data) {
+    *data = chopin__absent();
+    while (!m->failed && (in->len > 0 || m->over)) {
+        if (m->total_left == 0 && !m->over) return chopin__multipart_fail(m, 413, "body too large (raise chopin_options.max_body or the route's)");
+        size_t     n    = in->len < m->total_left ? in->len : (size_t)m->total_left;
+        chopin_str some = chopin__str(in->ptr, n);
+        int        rc   = chopin__multipart_step(m, &some, data);
+        m->total_left -= n - some.len;
+        *in = chopin__str(in->ptr + (n - some.len), in->len - (n - some.len));
+        if (rc) return rc;
+    }
+    return m->failed;
+}
+
+/* The body has ended. 0, or minus the status: without "--" behind a boundary something is missing (400). */
+static int chopin__multipart_finish(chopin__multipart *m) {
+    if (m->failed || m->state == CHOPIN__MULTIPART_IN_EPILOGUE) return m->failed;
+    return chopin__multipart_fail(m, 400, "multipart body ends before its last boundary");
+}
 
 /* ==========================================================================================================
    >>guard   who may ask: addresses, proxies, origins, token buckets
@@ -5051,6 +5697,2008 @@ static chopin_str chopin__router_other_slash(const chopin__router *r, chopin_str
 }
 
 /* ==========================================================================================================
+   >>files   what a path means on disk: safe names, types, conditions, ranges, codings, folders, kept descriptors
+   From a path and the request's headers to a chopin__file_answer: status, header lines, a counted descriptor, which bytes of it.
+   Nothing is sent here. Which file a name stands for is for the kernel to say, below a pinned descriptor of the root, and what was opened is
+   judged by fstat of that very descriptor: no question is asked about a name whose answer could be stale when it is used.
+   ========================================================================================================== */
+
+static inline void chopin__skip(chopin_str *s, size_t n) { *s = chopin__str(s->ptr + n, s->len - n); }
+
+/* ---- dates as requests carry them, in the three forms of RFC 9110 5.6.7 ---- */
+
+typedef struct chopin__date { unsigned year, month, day, hour, minute, second; } chopin__date;
+
+static bool chopin__date_digits(chopin_str *s, size_t count, unsigned *out) {
+    unsigned value = 0;
+    if (s->len < count) return false;
+    for (size_t i = 0; i < count; i++) {
+        unsigned digit = (unsigned)(unsigned char)s->ptr[i] - '0';
+        if (digit > 9) return false;
+        value = value * 10 + digit;
+    }
+    *out = value;
+    chopin__skip(s, count);
+    return true;
+}
+
+/* Takes one of `count` names of three letters that stand behind one another: its number from 1, or 0. Case counts. */
+static unsigned chopin__date_name(chopin_str *s, const char *names, unsigned count) {
+    for (unsigned i = 0; s->len >= 3 && i < count; i++) {
+        if (memcmp(s->ptr, names + 3 * i, 3) == 0) { chopin__skip(s, 3); return i + 1; }
+    }
+    return 0;
+}
+
+/* Short or whole name of a day; whether it is the right one is not asked (RFC 9110 5.6.7: be robust). */
+static bool chopin__date_weekday(chopin_str *s, bool whole) {
+    static const char ends[8][8] = { "", "day", "day", "sday", "nesday", "rsday", "day", "urday" };
+    unsigned   day = chopin__date_name(s, "SunMonTueWedThuFriSat", 7);
+    chopin_str end = chopin__str_z(ends[day]);
+    if (!day || !whole) return day != 0;
+    if (!chopin__starts(*s, end)) return false;
+    chopin__skip(s, end.len);
+    return true;
+}
+
+/* One character of a form: a letter for a field, anything else for itself. */
+static bool chopin__date_field(chopin_str *s, char kind, chopin__date *d) {
+    switch (kind) {
+    case 'w': return chopin__date_weekday(s, false);
+    case 'l': return chopin__date_weekday(s, true);
+    case 'b': return (d->month = chopin__date_name(s, "JanFebMarAprMayJunJulAugSepOctNovDec", 12)) != 0;
+    case 'e': if (s->len == 0 || s->ptr[0] != ' ') return chopin__date_digits(s, 2, &d->day);   // asctime() pads with a blank
+              chopin__skip(s, 1);
+              return chopin__date_digits(s, 1, &d->day);
+    case 'd': return chopin__date_digits(s, 2, &d->day);
+    case 'y': return chopin__date_digits(s, 2, &d->year);
+    case 'Y': return chopin__date_digits(s, 4, &d->year);
+    case 'h': return chopin__date_digits(s, 2, &d->hour);
+    case 'm': return chopin__date_digits(s, 2, &d->minute);
+    case 's': return chopin__date_digits(s, 2, &d->second);
+    default:  if (s->len == 0 || s->ptr[0] != kind) return false;
+              chopin__skip(s, 1);
+              return true;
+    }
+}
+
+static bool chopin__date_read(chopin_str s, const char *form, chopin__date *d) {
+    for (; *form; form++) {
+        if (!chopin__date_field(&s, *form, d)) return false;
+    }
+    return s.len == 0;
+}
+
+static bool chopin__date_valid(const chopin__date *d) {
+    static const uint8_t days[12] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+    bool leap = d->year % 4 == 0 && (d->year % 100 != 0 || d->year % 400 == 0);
+    return d->year > 0 && d->day > 0 && d->day <= days[d->month - 1] + (leap && d->month == 2 ? 1u : 0u)
+        && d->hour < 24 && d->minute < 60 && d->second < 61;                     // 60: a leap second
+}
+
+/* Seconds since 1970; years begin in March, so that the leap day is the last (the way back is chopin__date_format). */
+static int64_t chopin__date_seconds(const chopin__date *d) {
+    int64_t year = (int64_t)d->year - (d->month <= 2), month = (d->month + 9) % 12;
+    int64_t days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + d->day - 1 - 719468;
+    return days * 86400 + d->hour * 3600 + d->minute * 60 + d->second;
+}
+
+/* Two digits of a year mean the century of `now_s`, or the one before when that would be more than 50 years ahead. */
+static bool chopin__date_century(chopin__date *d, int64_t now_s) {
+    const int64_t year_s = 31556952;                                             // 365.2425 days
+    unsigned now = (unsigned)(1970 + (now_s > 0 ? now_s : 0) / year_s);
+    d->year += now - now % 100;
+    if (!chopin__date_valid(d)) return false;
+    if (chopin__date_seconds(d) > now_s + 50 * year_s) d->year -= 100;
+    return true;
+}
+
+/* False: no date, to be ignored by who asks (RFC 9110 13.1.3). */
+static bool chopin__date_parse(chopin_str s, int64_t now_s, int64_t *unix_s) {
+    chopin__date d = { 0 };
+    s = chopin__trim(s);
+    bool ok = chopin__date_read(s, "w, d b Y h:m:s GMT", &d) || chopin__date_read(s, "w b e h:m:s Y", &d)
+           || (chopin__date_read(s, "l, d-b-y h:m:s GMT", &d) && chopin__date_century(&d, now_s));
+    if (!ok || !chopin__date_valid(&d)) return false;
+    *unix_s = chopin__date_seconds(&d);
+    return true;
+}
+
+/* ---- entity tags ---- */
+
+typedef struct chopin__etag {
+    chopin_str opaque;                  // with its quotes
+    bool       weak;
+} chopin__etag;
+
+/* Takes the entity tag that `s` begins with (RFC 9110 8.8.3). */
+static bool chopin__etag_take(chopin_str *s, chopin__etag *tag) {
+    size_t from = chopin__starts(*s, CHOPIN_STR("W/")) ? 2 : 0, at = from + 1;
+    if (from >= s->len || s->ptr[from] != '"') return false;
+    while (at < s->len && (unsigned char)s->ptr[at] > 0x20 && s->ptr[at] != '"' && s->ptr[at] != 0x7f) at++;
+    if (at == s->len || s->ptr[at] != '"') return false;
+    *tag = (chopin__etag){ chopin__str(s->ptr + from, at + 1 - from), from > 0 };
+    chopin__skip(s, at + 1);
+    return true;
+}
+
+/* Is `etag`, a strong one, in the list? Weakly compared, weak tags count too (8.8.3.2). A comma inside quotes separates nothing, so the list is not
+ * cut at commas; what stands behind the first thing that is no tag is not read. */
+static bool chopin__etag_listed(chopin_str list, chopin_str etag, bool weakly) {
+    chopin__etag tag;
+    for (;;) {
+        while (list.len && (list.ptr[0] == ',' || list.ptr[0] == ' ' || list.ptr[0] == '\t')) chopin__skip(&list, 1);
+        if (!chopin__etag_take(&list, &tag)) return false;
+        if ((weakly || !tag.weak) && chopin__equal(tag.opaque, etag)) return true;
+        list = chopin__trim(list);
+        if (list.len && list.ptr[0] != ',') return false;
+    }
+}
+
+/* ---- what the request says ---- */
+
+typedef struct chopin__file_request {   // absent fields have .ptr NULL; chopin__file_request_add() fills those of the middle
+    chopin_str method;
+    chopin_str path, query;             // of the target, as sent: for the redirect to a folder, and the title of a listing
+    chopin_str if_match, if_none_match, if_modified_since, if_unmodified_since, if_range, range, accept_encoding;
+    chopin_str download;                // "save as": the name for Content-Disposition; absent: none
+    int64_t    now_s;                   // wall clock, for dates
+    int64_t    now_ms;                  // monotonic, for what is kept
+} chopin__file_request;
+
+static chopin_str *chopin__file_request_field(chopin__file_request *r, unsigned id) {
+    switch (id) {
+    case CHOPIN_H_IF_MATCH:            return &r->if_match;
+    case CHOPIN_H_IF_NONE_MATCH:       return &r->if_none_match;
+    case CHOPIN_H_IF_MODIFIED_SINCE:   return &r->if_modified_since;
+    case CHOPIN_H_IF_UNMODIFIED_SINCE: return &r->if_unmodified_since;
+    case CHOPIN_H_IF_RANGE:            return &r->if_range;
+    case CHOPIN_H_RANGE:               return &r->range;
+    case CHOPIN_H_ACCEPT_ENCODING:     return &r->accept_encoding;
+    default:                           return NULL;
+    }
+}
+
+/* Call for every field of the head. Lines of one name are one list (RFC 9110 5.3); joined, a second Range, If-Range or date makes both invalid,
+ * which is what two of them are. False: the arena is full. */
+static bool chopin__file_request_add(chopin__file_request *r, unsigned id, chopin_str value, chopin__arena *a) {
+    chopin_str *to = chopin__file_request_field(r, id);
+    if (!to) return true;
+    if (!to->ptr) { *to = value.ptr ? value : CHOPIN_STR(""); return true; }
+    char *text = chopin__arena_alloc(a, to->len + value.len + 2);
+    if (!text) return false;
+    char *end = chopin__put(text, to->ptr, to->len);
+    end = CHOPIN__PUT(end, ", ");
+    if (value.len) end = chopin__put(end, value.ptr, value.len);
+    *to = chopin__str(text, (size_t)(end - text));
+    return true;
+}
+
+/* ---- conditions, in the order of RFC 9110 13.2.2 ---- */
+
+typedef struct chopin__validators {     // of the representation that was chosen
+    chopin_str etag;                    // strong, with its quotes; absent: none
+    int64_t    modified_s;              // what Last-Modified says; below 0: nothing
+    bool       settled;                 // that second is over, so the date is a strong validator too (8.8.2.2)
+} chopin__validators;
+
+static bool chopin__condition_tags(chopin_str list, const chopin__validators *v, bool weakly) {
+    return chopin__equal(chopin__trim(list), CHOPIN_STR("*")) || (v->etag.ptr && chopin__etag_listed(list, v->etag, weakly));
+}
+
+/* Modified since that date? -1: there is no date to compare with, or it is none. */
+static int chopin__condition_since(chopin_str date, const chopin__validators *v, int64_t now_s) {
+    int64_t since;
+    if (!date.ptr || v->modified_s < 0 || !chopin__date_parse(date, now_s, &since)) return -1;
+    return v->modified_s > since;
+}
+
+/* 412, 304, or 200: go on. Only for what would be a 2xx without conditions (13.2.1). */
+static int chopin__condition(const chopin__file_request *r, const chopin__validators *v) {
+    bool reads = chopin__equal(r->method, CHOPIN_STR("GET")) || chopin__equal(r->method, CHOPIN_STR("HEAD"));
+    if (r->if_match.ptr ? !chopin__condition_tags(r->if_match, v, false)
+                        : chopin__condition_since(r->if_unmodified_since, v, r->now_s) == 1) return 412;
+    if (r->if_none_match.ptr) return !chopin__condition_tags(r->if_none_match, v, true) ? 200 : reads ? 304 : 412;
+    return reads && chopin__condition_since(r->if_modified_since, v, r->now_s) == 0 ? 304 : 200;
+}
+
+/* May Range be honoured? One strong tag that is ours, or the very date of Last-Modified; anything else asks for the whole (13.1.5). */
+static bool chopin__condition_range(const chopin__file_request *r, const chopin__validators *v) {
+    chopin__etag tag;
+    int64_t      date;
+    chopin_str   value = chopin__trim(r->if_range);
+    if (!value.ptr) return true;
+    if (chopin__etag_take(&value, &tag)) return value.len == 0 && !tag.weak && v->etag.ptr && chopin__equal(tag.opaque, v->etag);
+    return v->settled && chopin__date_parse(value, r->now_s, &date) && date == v->modified_s;
+}
+
+/* ---- ranges (RFC 9110 14) ---- */
+
+typedef struct chopin__range { uint64_t at, len; } chopin__range;
+
+/* Takes digits; what does not fit is as large as a number can be, so it lies behind every end. False: there are none. */
+static bool chopin__range_number(chopin_str *s, uint64_t *out) {
+    size_t n = 0;
+    while (n < s->len && s->ptr[n] >= '0' && s->ptr[n] <= '9') n++;
+    if (n == 0) return false;
+    if (!chopin__parse_u64(chopin__str(s->ptr, n), out)) *out = UINT64_MAX;
+    chopin__skip(s, n);
+    return true;
+}
+
+/* One element: 1 there is such a part, 0 there is none, -1 no range at all, and with it the whole header (14.1.1). */
+static int chopin__range_one(chopin_str s, uint64_t size, chopin__range *out) {
+    uint64_t first = 0, last = UINT64_MAX;
+    bool has_first = chopin__range_number(&s, &first);
+    if (s.len == 0 || s.ptr[0] != '-') return -1;
+    chopin__skip(&s, 1);
+    bool has_last = chopin__range_number(&s, &last);
+    if (s.len || (!has_first && !has_last) || (has_first && last < first)) return -1;
+    if (!has_first) { first = size - (last < size ? last : size); last = UINT64_MAX; }         // "-0": from the end on, which is nothing
+    if (first >= size) return 0;
+    *out = (chopin__range){ first, (last < size ? last + 1 : size) - first };
+    return 1;
+}
+
+/* Ranges that overlap become one: no byte is sent twice, however often it is asked for. The list holds no two that overlap. */
+static void chopin__range_merge(chopin__range *list, unsigned *count, chopin__range r) {
+    for (unsigned i = 0; i < *count; ) {
+        uint64_t end = list[i].at + list[i].len, r_end = r.at + r.len;
+        if (list[i].at >= r_end || r.at >= end) { i++; continue; }
+        r.at  = r.at < list[i].at ? r.at : list[i].at;
+        r.len = (r_end > end ? r_end : end) - r.at;
+        memmove(list + i, list + i + 1, (--*count - i) * sizeof *list);
+    }
+    list[(*count)++] = r;
+}
+
+/* 206 with 1 to `max` ranges that do not overlap; 416: none of them exists; 200: the header is not for us, not valid, or asks for more than `max`
+ * parts. An empty file is sent as such: no Content-Range could speak of it, and clients that always ask for a range want it. */
+static int chopin__range_parse(chopin_str value, uint64_t size, unsigned max, chopin__range *out, unsigned *count) {
+    unsigned asked = 0;
+    *count = 0;
+    if (size == 0 || !chopin__equal_nocase(chopin__cut(&value, '='), CHOPIN_STR("bytes"))) return 200;
+    while (value.len > 0) {
+        chopin__range r;
+        chopin_str one = chopin__trim(chopin__cut(&value, ','));
+        if (one.len == 0) continue;                          // empty elements of lists are none (5.6.1)
+        int found = asked++ < max ? chopin__range_one(one, size, &r) : -1;
+        if (found < 0) { *count = 0; return 200; }
+        if (found) chopin__range_merge(out, count, r);
+    }
+    return *count ? 206 : asked ? 416 : 200;
+}
+
+/* The verdict: 200, 206, 304, 412 or 416. `out` has room for `max` ranges. */
+static int chopin__file_verdict(const chopin__file_request *r, const chopin__validators *v, uint64_t size, unsigned max,
+                                chopin__range *out, unsigned *count) {
+    int status = chopin__condition(r, v);
+    *count = 0;
+    if (status != 200 || !r->range.ptr || !chopin__equal(r->method, CHOPIN_STR("GET"))) return status;   // ranges are for GET (14.2)
+    return chopin__condition_range(r, v) ? chopin__range_parse(r->range, size, max, out, count) : 200;
+}
+
+/* "bytes 0-9/100", or for NULL "bytes *" "/100": at most 70 characters. */
+static char *chopin__put_content_range(char *to, const chopin__range *r, uint64_t size) {
+    to = CHOPIN__PUT(to, "bytes ");
+    if (r) {
+        to += chopin__format_u64(to, r->at);
+        *to++ = '-';
+        to += chopin__format_u64(to, r->at + r->len - 1);
+    } else {
+        *to++ = '*';
+    }
+    *to++ = '/';
+    return to + chopin__format_u64(to, size);
+}
+
+/* ---- Accept-Encoding (RFC 9110 12.5.3) ---- */
+
+/* In the order in which we like them. A set of codings is a mask of bits. */
+typedef enum chopin__coding { CHOPIN__IDENTITY = -1, CHOPIN__BR, CHOPIN__ZSTD, CHOPIN__GZIP, CHOPIN__DEFLATE, CHOPIN__CODINGS } chopin__coding;
+static const char chopin__coding_name[CHOPIN__CODINGS][8] = { "br", "zstd", "gzip", "deflate" };
+
+/* 0 to 1000, or -1: no qvalue (12.4.2). */
+static int chopin__qvalue(chopin_str s) {
+    int value = 0, unit = 1000;
+    if (s.len == 0 || s.len > 5 || (s.len > 1 && s.ptr[1] != '.')) return -1;
+    for (size_t i = 0; i < s.len; i++) {
+        if (i == 1) continue;
+        if (s.ptr[i] < '0' || s.ptr[i] > '9') return -1;
+        value += (s.ptr[i] - '0') * unit;
+        unit /= 10;
+    }
+    return value <= 1000 ? value : -1;
+}
+
+/* The weight among the parameters behind a list element; 1000 without one, -1 when it is not valid. */
+static int chopin__weight(chopin_str params) {
+    while (params.len > 0) {
+        chopin_str value = chopin__trim(chopin__cut(&params, ';')), name = chopin__cut(&value, '=');
+        if (chopin__equal_nocase(name, CHOPIN_STR("q"))) return chopin__qvalue(value);
+    }
+    return 1000;
+}
+
+static bool chopin__coding_is(chopin_str name, chopin_str coding) {
+    bool old = name.len > 2 && chopin__lower(name.ptr[0]) == 'x' && name.ptr[1] == '-';          // "x-gzip" (8.4.1.3)
+    return chopin__equal_nocase(old ? chopin__str(name.ptr + 2, name.len - 2) : name, coding);
+}
+
+typedef struct chopin__accepted {       // what an Accept-Encoding says: 0 to 1000; -1: nothing
+    int identity, coding[CHOPIN__CODINGS];
+} chopin__accepted;
+
+static int *chopin__accepted_field(chopin__accepted *w, chopin_str name) {
+    for (int i = 0; i < CHOPIN__CODINGS; i++) {
+        if (chopin__coding_is(name, chopin__str_z(chopin__coding_name[i]))) return &w->coding[i];
+    }
+    return chopin__equal_nocase(name, CHOPIN_STR("identity")) ? &w->identity : NULL;
+}
+
+static void chopin__accepted_star(chopin__accepted *w, int weight) {
+    if (w->identity < 0) w->identity = weight;
+    for (int i = 0; i < CHOPIN__CODINGS; i++) w->coding[i] = w->coding[i] < 0 ? weight : w->coding[i];
+}
+
+/* One pass, however long the list; the first mention counts, an element with a bad weight is none. `*` stands for what is not named. Without the header,
+ * and with an empty one, nothing is said: identity. */
+static chopin__accepted chopin__accepted_read(chopin_str list) {
+    chopin__accepted w = { -1, { -1, -1, -1, -1 } };
+    int star = -1;
+    while (list.len > 0) {
+        chopin_str params = chopin__cut(&list, ','), name = chopin__trim(chopin__cut(&params, ';'));
+        int weight = chopin__weight(params), *field = chopin__accepted_field(&w, name);
+        if (field && *field < 0) *field = weight;
+        if (star < 0 && chopin__equal(name, CHOPIN_STR("*"))) star = weight;
+    }
+    chopin__accepted_star(&w, star);
+    return w;
+}
+
+/* The coding among `offered` (1 << CHOPIN__GZIP | ...) that the client likes best and no less than identity; equal ones in our order. Identity is
+ * also the answer when everything is refused: bytes that can be read serve better than a 406 (12.5.3 leaves it to us). Vary is the caller's. */
+static chopin__coding chopin__coding_choose(const chopin__accepted *w, unsigned offered) {
+    chopin__coding best = CHOPIN__IDENTITY;
+    int most = w->identity > 0 ? w->identity : 1;
+    for (int i = 0; i < CHOPIN__CODINGS; i++) {
+        bool better = w->coding[i] > most || (w->coding[i] == most && best == CHOPIN__IDENTITY);
+        if (!(offered >> i & 1) || !better) continue;
+        best = (chopin__coding)i;
+        most = w->coding[i];
+    }
+    return best;
+}
+
+/* ---- media types: texts behind one another, extensions sorted; nothing for the dynamic linker to do ---- */
+#define CHOPIN__MIMES(X) \
+    X(aac, "audio/aac") X(apk, "application/vnd.android.package-archive") X(apng, "image/apng") X(atom, "application/atom+xml") \
+    X(avif, "image/avif") X(avi, "video/x-msvideo") X(bin, "application/octet-stream") X(bmp, "image/bmp") X(bz2, "application/x-bzip2") \
+    X(calendar, "text/calendar; charset=utf-8") X(css, "text/css; charset=utf-8") X(csv, "text/csv; charset=utf-8") \
+    X(dash, "application/dash+xml") X(doc, "application/msword") \
+    X(docx, "application/vnd.openxmlformats-officedocument.wordprocessingml.document") X(eot, "application/vnd.ms-fontobject") \
+    X(epub, "application/epub+zip") X(flac, "audio/flac") X(geojson, "application/geo+json") X(gif, "image/gif") X(gzip, "application/gzip") \
+    X(heic, "image/heic") X(html, "text/html; charset=utf-8") X(ico, "image/vnd.microsoft.icon") X(jar, "application/java-archive") \
+    X(jpeg, "image/jpeg") X(js, "text/javascript; charset=utf-8") X(json, "application/json") X(jsonld, "application/ld+json") X(jxl, "image/jxl") \
+    X(m3u8, "application/vnd.apple.mpegurl") X(manifest, "application/manifest+json") X(markdown, "text/markdown; charset=utf-8") \
+    X(midi, "audio/midi") X(mkv, "video/matroska") X(mov, "video/quicktime") X(mp3, "audio/mpeg") X(mp4, "video/mp4") X(mp4_audio, "audio/mp4") \
+    X(mpeg, "video/mpeg") X(odp, "application/vnd.oasis.opendocument.presentation") X(ods, "application/vnd.oasis.opendocument.spreadsheet") \
+    X(odt, "application/vnd.oasis.opendocument.text") X(ogg, "audio/ogg") X(ogv, "video/ogg") X(otf, "font/otf") X(pdf, "application/pdf") \
+    X(png, "image/png") X(ppt, "application/vnd.ms-powerpoint") \
+    X(pptx, "application/vnd.openxmlformats-officedocument.presentationml.presentation") X(ps, "application/postscript") \
+    X(rar, "application/vnd.rar") X(rss, "application/rss+xml") X(rtf, "application/rtf") X(seven, "application/x-7z-compressed") \
+    X(svg, "image/svg+xml") X(tar, "application/x-tar") X(text, "text/plain; charset=utf-8") X(tiff, "image/tiff") X(toml, "application/toml") \
+    X(ts, "video/mp2t") X(tsv, "text/tab-separated-values; charset=utf-8") X(ttf, "font/ttf") X(vtt, "text/vtt; charset=utf-8") \
+    X(wasm, "application/wasm") X(wav, "audio/wav") X(weba, "audio/webm") X(webm, "video/webm") X(webp, "image/webp") X(woff, "font/woff") \
+    X(woff2, "font/woff2") X(xhtml, "application/xhtml+xml") X(xls, "application/vnd.ms-excel") \
+    X(xlsx, "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet") X(xml, "application/xml") X(xz, "application/x-xz") \
+    X(yaml, "application/yaml") X(zip, "application/zip") X(zstd, "application/zstd")
+
+typedef struct chopin__mime_texts {
+#define CHOPIN__MIME(name, text) char name[sizeof(text)];
+    CHOPIN__MIMES(CHOPIN__MIME)
+#undef CHOPIN__MIME
+} chopin__mime_texts;
+
+static const chopin__mime_texts chopin__mime_text = {
+#define CHOPIN__MIME(name, text) text,
+    CHOPIN__MIMES(CHOPIN__MIME)
+#undef CHOPIN__MIME
+};
+
+#define CHOPIN__EXTENSIONS(X) \
+    X("7z", seven) X("aac", aac) X("apk", apk) X("apng", apng) X("atom", atom) X("avi", avi) X("avif", avif) X("bin", bin) X("bmp", bmp) \
+    X("bz2", bz2) X("c", text) X("cjs", js) X("conf", text) X("css", css) X("csv", csv) X("doc", doc) X("docx", docx) X("eot", eot) \
+    X("epub", epub) X("flac", flac) X("geojson", geojson) X("gif", gif) X("gz", gzip) X("h", text) X("heic", heic) X("htm", html) \
+    X("html", html) X("ico", ico) X("ics", calendar) X("ini", text) X("jar", jar) X("jpeg", jpeg) X("jpg", jpeg) X("js", js) X("json", json) \
+    X("jsonld", jsonld) X("jxl", jxl) X("log", text) X("m3u8", m3u8) X("m4a", mp4_audio) X("m4v", mp4) X("map", json) X("md", markdown) \
+    X("mid", midi) X("midi", midi) X("mjs", js) X("mkv", mkv) X("mov", mov) X("mp3", mp3) X("mp4", mp4) X("mpd", dash) X("mpeg", mpeg) \
+    X("mpg", mpeg) X("odp", odp) X("ods", ods) X("odt", odt) X("oga", ogg) X("ogg", ogg) X("ogv", ogv) X("opus", ogg) X("otf", otf) \
+    X("pdf", pdf) X("png", png) X("ppt", ppt) X("pptx", pptx) X("ps", ps) X("rar", rar) X("rss", rss) X("rtf", rtf) X("svg", svg) \
+    X("tar", tar) X("tgz", gzip) X("tif", tiff) X("tiff", tiff) X("toml", toml) X("ts", ts) X("tsv", tsv) X("ttf", ttf) X("txt", text) \
+    X("vtt", vtt) X("wasm", wasm) X("wav", wav) X("weba", weba) X("webm", webm) X("webmanifest", manifest) X("webp", webp) X("woff", woff) \
+    X("woff2", woff2) X("xhtml", xhtml) X("xls", xls) X("xlsx", xlsx) X("xml", xml) X("xsl", xml) X("xz", xz) X("yaml", yaml) X("yml", yaml) \
+    X("zip", zip) X("zst", zstd)
+
+static const struct { char extension[12]; uint16_t at; } chopin__mimes[] = {
+#define CHOPIN__MIME(extension, name) { extension, offsetof(chopin__mime_texts, name) },
+    CHOPIN__EXTENSIONS(CHOPIN__MIME)
+#undef CHOPIN__MIME
+};
+
+/* What stands behind the last '.' of the last segment; absent: nothing does. */
+static chopin_str chopin__mime_extension(chopin_str path) {
+    for (size_t at = path.len; at > 0 && path.ptr[at - 1] != '/'; at--) {
+        if (path.ptr[at - 1] == '.') return chopin__str(path.ptr + at, path.len - at);
+    }
+    return chopin__absent();
+}
+
+static chopin_str chopin__mime_known(chopin_str extension) {
+    char   key[12] = "";
+    size_t low = 0, high = CHOPIN__COUNT(chopin__mimes) - 1;
+    if (extension.len >= sizeof key) return chopin__absent();
+    for (size_t i = 0; i < extension.len; i++) key[i] = chopin__lower(extension.ptr[i]);
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (memcmp(chopin__mimes[middle].extension, key, sizeof key) < 0) low = middle + 1;
+        else                                                              high = middle;
+    }
+    if (memcmp(chopin__mimes[low].extension, key, sizeof key) != 0) return chopin__absent();
+    return chopin__str_z((const char *)&chopin__mime_text + chopin__mimes[low].at);
+}
+
+/* The type of a file by its name, in any case. `more`: the user's pairs of extension (without dot) and type, which win, then NULL; or NULL.
+ * Unknown extensions are bytes, which no browser opens. */
+static chopin_str chopin__mime_of(chopin_str path, const char *const *more) {
+    chopin_str extension = chopin__mime_extension(path), known;
+    for (; extension.ptr && more && more[0] && more[1]; more += 2) {
+        if (chopin__equal_nocase(extension, chopin__str_z(more[0]))) return chopin__str_z(more[1]);
+    }
+    known = chopin__mime_known(extension);
+    return known.ptr ? known : chopin__str(chopin__mime_text.bin, sizeof chopin__mime_text.bin - 1);
+}
+
+/* ---- paths ---- */
+
+static bool chopin__has_control(chopin_str s) {
+    for (size_t i = 0; i < s.len; i++) {
+        if ((unsigned char)s.ptr[i] < 0x20 || s.ptr[i] == 0x7f) return true;
+    }
+    return false;
+}
+
+/* Hidden are names that begin with a dot, but for /.well-known (RFC 8615); "." and ".." are no names. */
+static bool chopin__path_segment_ok(chopin_str part, bool first, bool dot_files) {
+    if (part.len == 0 || chopin__equal(part, CHOPIN_STR(".")) || chopin__equal(part, CHOPIN_STR(".."))) return false;
+    return part.ptr[0] != '.' || dot_files || (first && chopin__equal(part, CHOPIN_STR(".well-known")));
+}
+
+/* Is this, decoded, a path below the root that we would look for? No leading slash, no empty segment, one slash at the end for a folder; "" is the
+ * root itself. A backslash separates names for some clients and not for us, and control bytes end up in logs: neither is served. */
+static bool chopin__path_ok(chopin_str path, bool dot_files) {
+    if (path.len >= PATH_MAX || chopin__has_control(path) || chopin__body_has(path, '\\')) return false;
+    for (bool first = true; path.len > 0; first = false) {
+        if (!chopin__path_segment_ok(chopin__cut(&path, '/'), first, dot_files)) return false;
+    }
+    return true;
+}
+
+static bool chopin__path_has_coded_slash(chopin_str s) {
+    for (size_t i = 0; i + 2 < s.len; i++) {
+        if (s.ptr[i] == '%' && s.ptr[i + 1] == '2' && chopin__lower(s.ptr[i + 2]) == 'f') return true;
+    }
+    return false;
+}
+
+/* The path behind the prefix of the mount, as sent, decoded once and with a NUL behind it. 200; 400: bad escape or NUL; 404: a coded slash would
+ * become a separator nobody sent; 503: the arena is full. */
+static int chopin__path_decode(chopin_str sent, chopin__arena *a, chopin_str *path) {
+    if (sent.len == 0) { *path = CHOPIN_STR(""); return 200; }
+    if (!chopin__percent_ok(sent) || memchr(sent.ptr, 0, sent.len)) return 400;
+    if (chopin__path_has_coded_slash(sent)) return 404;
+    char *text = chopin__arena_alloc(a, sent.len + 1);
+    if (!text) return 503;
+    *path = chopin__str(text, chopin__percent_decode(text, sent, false));
+    text[path->len] = 0;
+    return 200;
+}
+
+/* `path` and what follows it, with a NUL behind. Absent: the arena is full. */
+static chopin_str chopin__path_join(chopin__arena *a, chopin_str path, chopin_str more) {
+    char *text = chopin__arena_alloc(a, path.len + more.len + 1);
+    if (!text) return chopin__absent();
+    char *end = path.len ? chopin__put(text, path.ptr, path.len) : text;
+    if (more.len) end = chopin__put(end, more.ptr, more.len);
+    *end = 0;
+    return chopin__str(text, path.len + more.len);
+}
+
+/* Letters, digits and what is in `keep` as they are, all else as %XX. */
+static void chopin__uri_put(chopin__json_out *out, chopin_str s, const char *keep) {
+    for (size_t i = 0; i < s.len; i++) {
+        char ch = s.ptr[i], low = chopin__lower(ch);
+        bool plain = (low >= 'a' && low <= 'z') || (ch >= '0' && ch <= '9') || (ch && strchr(keep, ch));
+        if (plain) { chopin__json_char(out, ch); continue; }
+        unsigned byte = (unsigned char)ch;
+        chopin__json_put(out, (char[]){ '%', "0123456789ABCDEF"[byte >> 4], "0123456789ABCDEF"[byte & 15] }, 3);
+    }
+}
+
+/* Where a folder without its slash is: the path as sent and a slash, the query kept. Stays on this host whatever was asked: exactly one slash in front, and
+ * neither a backslash nor a control byte in it (browsers take "/\evil.test" for "//evil.test"). Absent: the arena is full. */
+static chopin_str chopin__path_with_slash(chopin__arena *a, chopin_str path, chopin_str query) {
+    chopin__json_out out = { .arena = a };
+    while (path.len && path.ptr[0] == '/') chopin__skip(&path, 1);
+    chopin__json_room(&out, path.len + query.len + 16);
+    chopin__json_char(&out, '/');
+    chopin__uri_put(&out, path, "-._~!$&'()*+,;=:@/%");
+    if (path.len) chopin__json_char(&out, '/');
+    if (query.ptr) chopin__json_char(&out, '?');
+    chopin__uri_put(&out, query, "-._~!$&'()*+,;=:@/%?");
+    return out.failed ? chopin__absent() : chopin__str(out.ptr, out.len);
+}
+
+/* ---- opening below a root ---- */
+
+#if defined(__linux__) && !defined(CHOPIN__FILES_PORTABLE)
+#define CHOPIN__OPENAT2 1
+#endif
+#if defined(O_PATH)
+#define CHOPIN__OPEN_PASSING O_PATH     // folders on the way need the right to pass, not to read
+#else
+#define CHOPIN__OPEN_PASSING O_RDONLY
+#endif
+#define CHOPIN__OPEN_FILE (O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)         // neither waits for a FIFO's writer nor takes a terminal
+
+typedef struct chopin__files_root {     // one per folder that is served, shared by all workers
+    int          fd;                    // pinned: renaming the folder, or putting another in its place, changes nothing
+    bool         anywhere;              // paths are the program's own, not the client's: opened as they are
+    _Atomic bool walk;                  // no openat2 here: walk, and refuse symbolic links
+} chopin__files_root;
+
+/* Segment by segment, never through a symbolic link and never "..": what is reached is below `root`, or was when its name was looked up. */
+static int chopin__files_walk(int root, chopin_str path, int flags) {
+    for (int dir = root;;) {
+        char name[NAME_MAX + 1];
+        chopin_str part = chopin__cut(&path, '/');
+        bool last = path.len == 0, bad = part.len > NAME_MAX || chopin__equal(part, CHOPIN_STR(".."));
+        if (!bad) *chopin__put(name, part.ptr, part.len) = 0;
+        int fd = bad ? -1 : openat(dir, name, (last ? flags : CHOPIN__OPEN_PASSING | O_DIRECTORY | O_CLOEXEC) | O_NOFOLLOW);
+        int error = bad ? ENAMETOOLONG : errno;
+        if (dir != root) close(dir);
+        if (fd < 0 || last) return fd < 0 ? -error : fd;
+        dir = fd;
+    }
+}
+
+#ifdef CHOPIN__OPENAT2
+enum { CHOPIN__RESOLVE_NO_MAGICLINKS = 0x02, CHOPIN__RESOLVE_BENEATH = 0x08, CHOPIN__OPEN_TRIES = 64 };
+typedef struct chopin__open_how { uint64_t flags, mode, resolve; } chopin__open_how;             // struct open_how of the kernel
+
+#ifdef SYS_openat2
+#define CHOPIN__SYS_OPENAT2 SYS_openat2
+#elif defined(__alpha__)
+#define CHOPIN__SYS_OPENAT2 547
+#else
+#define CHOPIN__SYS_OPENAT2 437         // older headers, newer kernel
+#endif
+
+/* EAGAIN: something was renamed while a symbolic link with ".." was followed, and the kernel will not vouch for the result. */
+static int chopin__files_openat2(int root, const char *path, int flags) {
+    bool bare = (flags & CHOPIN__OPEN_PASSING) != 0;                             // O_PATH tolerates few others
+    chopin__open_how how = { (uint64_t)(flags | (bare ? 0 : O_LARGEFILE)), 0, CHOPIN__RESOLVE_BENEATH | CHOPIN__RESOLVE_NO_MAGICLINKS };
+    for (int tries = 1;; tries++) {
+        int fd = (int)syscall(CHOPIN__SYS_OPENAT2, root, path, &how, sizeof how);
+        if (fd >= 0 || (errno != EAGAIN && errno != EINTR) || tries == CHOPIN__OPEN_TRIES) return fd >= 0 ? fd : -errno;
+    }
+}
+#endif
+
+/* A descriptor, or -errno. `path` ends with a NUL; "" is the root. */
+static int chopin__files_open(chopin__files_root *root, chopin_str path, int flags) {
+    if (path.len == 0) path = CHOPIN_STR(".");
+    if (root->anywhere) {
+        int fd = openat(root->fd, path.ptr, flags);
+        return fd >= 0 ? fd : -errno;
+    }
+#ifdef CHOPIN__OPENAT2
+    if (!atomic_load_explicit(&root->walk, memory_order_relaxed)) {
+        int fd = chopin__files_openat2(root->fd, path.ptr, flags);
+        if (fd != -ENOSYS && fd != -EPERM) return fd;
+        if (fd == -ENOSYS) atomic_store_explicit(&root->walk, true, memory_order_relaxed);
+    }                                                        // EPERM: a filter that was put up since the start, or truly forbidden: the walk will tell
+#endif
+    return chopin__files_walk(root->fd, path, flags);
+}
+
+/* 0, or -errno. `folder` may be a symbolic link: that is the owner's business. */
+static int chopin__files_root_open(chopin__files_root *root, const char *folder) {
+    *root = (chopin__files_root){ .fd = open(folder, CHOPIN__OPEN_PASSING | O_DIRECTORY | O_CLOEXEC), .walk = true };
+    if (root->fd < 0) return -errno;
+#ifdef CHOPIN__OPENAT2
+    int probe = chopin__files_openat2(root->fd, ".", CHOPIN__OPEN_PASSING | O_DIRECTORY | O_CLOEXEC);
+    if (probe >= 0) close(probe);
+    atomic_store_explicit(&root->walk, probe < 0, memory_order_relaxed);
+#endif
+    return 0;
+}
+
+static void chopin__files_root_close(chopin__files_root *root) {
+    if (root->fd >= 0) close(root->fd);
+    root->fd = -1;
+}
+
+/* What the client is told. A name that leads out of the root (EXDEV, ELOOP) is one that does not exist. */
+static int chopin__files_status(int error) {
+    switch (error) {
+    case ENOENT: case ENOTDIR: case ELOOP: case EXDEV: case ENAMETOOLONG: case EINVAL: case ENXIO: case ENODEV: case EISDIR: return 404;
+    case EACCES: case EPERM:                                                                                                return 403;
+    case EMFILE: case ENFILE: case ENOMEM: case EAGAIN: case EINTR:                                                         return 503;
+    default:                                                                                                                return 500;
+    }
+}
+
+/* ---- files, counted, and the descriptors that a worker keeps ---- */
+enum { CHOPIN__FILES_WAYS = 4, CHOPIN__FILES_KEY = 256, CHOPIN__FILES_SPARE = 64 };
+
+typedef struct chopin__file_id {        // the same: the same bytes, as far as the file system tells
+    uint64_t dev, ino, size;
+    int64_t  modified_s;
+    uint32_t modified_ns;
+} chopin__file_id;
+
+/* What a path meant when it was looked up. Counted: it stays, and its descriptor stays open, until the last reply that sends from it has let go. */
+typedef struct chopin__file {
+    struct chopin__files *owner;
+    uint32_t refs;                      // replies, and the place where it is kept
+    int      status;                    // 200: a regular file; 308: a folder; else why there is nothing to send
+    int      fd;                        // -1: only regular files have one
+    chopin__file_id id;
+    int64_t  checked_ms, used_ms;
+    char     etag[18];                  // with quotes, no NUL
+    char     modified[29];              // as in Last-Modified
+    const chopin__files_root *root;     // with `path`, what it is found by
+    uint32_t path_len;
+    char     path[CHOPIN__FILES_KEY];
+} chopin__file;
+
+typedef struct chopin__files {          // one per worker; slots in sets of four, the last used first
+    chopin__pool   pool;
+    chopin__file **slots;               // NULL: nothing is kept
+    uint32_t       sets;                // a power of two
+    uint32_t       live;                // files not yet let go
+    uint64_t       seed;                // nobody outside chooses paths that meet in one set
+    uint64_t       random;              // for boundaries
+    uint64_t       hits, opens;
+} chopin__files;
+
+/* `slots`: how many descriptors are kept (0: none; rounded down to 4, 8, 16 ...). False: out of memory. */
+static bool chopin__files_init(chopin__files *f, chopin__heap *heap, uint32_t slots) {
+    uint32_t sets = slots >= CHOPIN__FILES_WAYS ? 1 : 0;
+    while (sets && sets <= slots / (2 * CHOPIN__FILES_WAYS)) sets *= 2;
+    *f = (chopin__files){ .sets = sets, .seed = chopin__random_seed(), .random = chopin__random_seed() };
+    chopin__pool_init(&f->pool, heap, sizeof(chopin__file), CHOPIN__FILES_SPARE);
+    if (sets) f->slots = chopin__alloc_zero(heap, (size_t)sets * CHOPIN__FILES_WAYS * sizeof *f->slots);
+    return !sets || f->slots;
+}
+
+/* Lets go; has the form of a piece's release function. */
+static void chopin__file_release(void *arg) {
+    chopin__file *file = arg;
+    CHOPIN_ASSERT(file->refs > 0);
+    if (--file->refs > 0) return;
+    if (file->fd >= 0) close(file->fd);
+    file->owner->live--;
+    chopin__pool_give(&file->owner->pool, file);
+}
+
+static void chopin__files_drop(chopin__file **slot) {
+    chopin__file *file = *slot;
+    *slot = NULL;
+    if (file) chopin__file_release(file);
+}
+
+/* Closes what nobody has asked for since `before_ms`; descriptors of deleted files would hold their disk space. Now and then, and INT64_MAX for all. */
+static void chopin__files_sweep(chopin__files *f, int64_t before_ms) {
+    for (size_t i = 0; f->slots && i < (size_t)f->sets * CHOPIN__FILES_WAYS; i++) {
+        if (f->slots[i] && f->slots[i]->used_ms < before_ms) chopin__files_drop(&f->slots[i]);
+    }
+}
+
+/* After all replies have let go. */
+static void chopin__files_done(chopin__files *f) {
+    chopin__files_sweep(f, INT64_MAX);
+    CHOPIN_ASSERT(f->live == 0);
+    chopin__release(f->pool.heap, f->slots, (size_t)f->sets * CHOPIN__FILES_WAYS * sizeof *f->slots);
+    chopin__pool_done(&f->pool);
+    f->slots = NULL;
+}
+
+/* Size, time and inode, mixed, so that the tag tells nobody what they are. */
+static void chopin__file_etag(char out[18], const chopin__file_id *id) {
+    uint64_t words[4] = { id->size, (uint64_t)id->modified_s, id->modified_ns, id->ino };
+    uint64_t hash = chopin__hash(0, words, sizeof words);
+    out[0] = out[17] = '"';
+    for (int i = 1; i < 17; i++, hash <<= 4) out[i] = chopin__hex_digit((unsigned)(hash >> 60));
+}
+
+static void chopin__file_describe(chopin__file *file, const struct stat *st) {
+    file->id = (chopin__file_id){ (uint64_t)st->st_dev, (uint64_t)st->st_ino, (uint64_t)st->st_size, (int64_t)st->st_mtim.tv_sec,
+                                  (uint32_t)st->st_mtim.tv_nsec };
+    chopin__file_etag(file->etag, &file->id);
+    chopin__date_format(file->modified, file->id.modified_s > 0 ? file->id.modified_s : 0);
+}
+
+/* 200 and `fd` kept, or why not; then it is closed. */
+static int chopin__file_judge(chopin__file *file, int fd) {
+    struct stat st;
+    int status = fstat(fd, &st) != 0 ? 500 : S_ISREG(st.st_mode) && st.st_size >= 0 ? 200 : S_ISDIR(st.st_mode) ? 308 : 404;
+    if (status != 200) { close(fd); return status; }
+    fcntl(fd, F_SETFL, 0);                                   // for a regular file O_NONBLOCK has one effect: io_uring would not wait for the disk
+    chopin__file_describe(file, &st);
+    file->fd = fd;
+    return 200;
+}
+
+/* Looked up now, one reference for the caller. NULL: out of memory. `path` ends with a NUL. */
+static chopin__file *chopin__files_look(chopin__files *f, chopin__files_root *root, chopin_str path, int64_t now_ms) {
+    chopin__file *file = chopin__pool_take(&f->pool);
+    if (!file) return NULL;
+    f->live++;
+    f->opens++;
+    *file = (chopin__file){ .owner = f, .refs = 1, .fd = -1, .checked_ms = now_ms, .used_ms = now_ms, .root = root };
+    int fd = chopin__files_open(root, path, CHOPIN__OPEN_FILE);
+    if (fd == -EMFILE || fd == -ENFILE) {                    // what is kept costs descriptors, too
+        chopin__files_sweep(f, INT64_MAX);
+        fd = chopin__files_open(root, path, CHOPIN__OPEN_FILE);
+    }
+    file->status = fd < 0 ? chopin__files_status(-fd) : chopin__file_judge(file, fd);
+    if (path.len < CHOPIN__FILES_KEY) {
+        file->path_len = (uint32_t)path.len;
+        chopin__put(file->path, path.ptr, path.len);
+    }
+    return file;
+}
+
+static bool chopin__file_same(const chopin__file *a, const chopin__file *b) {
+    const chopin__file_id *x = &a->id, *y = &b->id;
+    return a->status == b->status && x->dev == y->dev && x->ino == y->ino && x->size == y->size && x->modified_s == y->modified_s
+        && x->modified_ns == y->modified_ns;
+}
+
+/* Where in its set this path is kept; WAYS: nowhere. */
+static unsigned chopin__files_find(chopin__file *const *set, const chopin__files_root *root, chopin_str path) {
+    for (unsigned way = 0; way < CHOPIN__FILES_WAYS; way++) {
+        const chopin__file *file = set[way];
+        if (file && file->root == root && chopin__equal(chopin__str(file->path, file->path_len), path)) return way;
+    }
+    return CHOPIN__FILES_WAYS;
+}
+
+static chopin__file *chopin__files_to_front(chopin__file **set, unsigned way) {
+    chopin__file *file = set[way];
+    memmove(set + 1, set, way * sizeof *set);
+    return set[0] = file;
+}
+
+/* Kept instead of nothing, else of something that was not there, else of what was not used for longest. That a name is not there displaces no file:
+ * strangers who guess names would empty the place. */
+static void chopin__files_keep(chopin__file **set, chopin__file *file) {
+    unsigned way = CHOPIN__FILES_WAYS;
+    for (unsigned i = 0; i < CHOPIN__FILES_WAYS && (way == CHOPIN__FILES_WAYS || set[way]); i++) {
+        if (!set[i] || set[i]->status != 200) way = i;
+    }
+    if (way == CHOPIN__FILES_WAYS && file->status == 200) way = CHOPIN__FILES_WAYS - 1;
+    if (way == CHOPIN__FILES_WAYS) return;
+    chopin__files_drop(&set[way]);
+    set[way] = file;
+    file->refs++;
+    chopin__files_to_front(set, way);
+}
+
+/* Looks at a kept file again; it is replaced if the path means something else by now. */
+static chopin__file *chopin__files_check(chopin__files *f, chopin__file **set, chopin__files_root *root, chopin_str path, int64_t now_ms) {
+    chopin__file *fresh = chopin__files_look(f, root, path, now_ms);
+    unsigned way = chopin__files_find(set, root, path);      // not before: looking may have swept
+    chopin__file *kept = way < CHOPIN__FILES_WAYS ? set[way] : NULL;
+    if (fresh && kept && chopin__file_same(kept, fresh)) {
+        chopin__file_release(fresh);
+        kept->checked_ms = now_ms;
+        kept->refs++;
+        return chopin__files_to_front(set, way);
+    }
+    if (kept) chopin__files_drop(&set[way]);
+    if (fresh && fresh->status < 500) chopin__files_keep(set, fresh);            // 500 and 503 pass
+    return fresh;
+}
+
+/* What `path` (NUL behind it) means below `root`, believed for `cache_ms` (0: never). One reference for the caller; NULL: out of memory. */
+static chopin__file *chopin__files_get(chopin__files *f, chopin__files_root *root, chopin_str path, int64_t now_ms, int cache_ms) {
+    if (!f->slots || cache_ms <= 0 || path.len >= CHOPIN__FILES_KEY) return chopin__files_look(f, root, path, now_ms);
+    uint64_t hash = chopin__hash(f->seed ^ (uint64_t)(uintptr_t)root, path.ptr, path.len);
+    chopin__file **set = f->slots + (size_t)(hash & (f->sets - 1)) * CHOPIN__FILES_WAYS;
+    unsigned way = chopin__files_find(set, root, path);
+    if (way < CHOPIN__FILES_WAYS) set[way]->used_ms = now_ms;
+    if (way == CHOPIN__FILES_WAYS || now_ms - set[way]->checked_ms >= cache_ms) return chopin__files_check(f, set, root, path, now_ms);
+    f->hits++;
+    set[way]->refs++;
+    return chopin__files_to_front(set, way);
+}
+
+/* ---- Content-Disposition (RFC 6266, 8187) ---- */
+
+/* The ASCII form in quotes, one '_' for each character that has none. True: it says everything. */
+static bool chopin__disposition_ascii(chopin__json_out *out, chopin_str name) {
+    bool exact = true;
+    for (size_t i = 0, n; i < name.len; i += n) {
+        char ch = name.ptr[i];
+        n = chopin__max(chopin__utf8_length(name.ptr + i, name.len - i), 1);
+        if ((unsigned char)ch >= 0x80) ch = '_';
+        if (ch == '"' || ch == '\\') chopin__json_char(out, '\\');
+        chopin__json_char(out, ch);
+        if (ch != name.ptr[i] || ch == '"' || ch == '\\' || ch == '%') exact = false;            // browsers differ about these three (6266 D)
+    }
+    return exact;
+}
+
+/* The ext-value of filename*; what is not UTF-8 becomes U+FFFD. */
+static void chopin__disposition_coded(chopin__json_out *out, chopin_str name) {
+    for (size_t i = 0, n; i < name.len; i += n) {
+        n = chopin__utf8_length(name.ptr + i, name.len - i);
+        chopin__uri_put(out, n ? chopin__str(name.ptr + i, n) : CHOPIN_STR("\xef\xbf\xbd"), "!#$&+-.^_`|~");
+        if (n == 0) n = 1;
+    }
+}
+
+/* The value of Content-Disposition for a file to be saved (`attachment`) or shown as `name`, of which only what is behind the last '/' counts. Absent: there is
+ * a control byte in it, or nothing at all, or the arena is full. */
+static chopin_str chopin__disposition(chopin__arena *a, bool attachment, chopin_str name) {
+    chopin__json_out out = { .arena = a };
+    for (size_t i = name.len; i > 0; i--) {
+        if (name.ptr[i - 1] == '/') { chopin__skip(&name, i); break; }
+    }
+    if (name.len == 0 || chopin__has_control(name)) return chopin__absent();
+    chopin__json_room(&out, 5 * name.len + 64);
+    if (attachment) chopin__json_put(&out, "attachment; filename=\"", 22);
+    else            chopin__json_put(&out, "inline; filename=\"", 18);
+    bool exact = chopin__disposition_ascii(&out, name);
+    chopin__json_char(&out, '"');
+    if (!exact) {
+        chopin__json_put(&out, "; filename*=UTF-8''", 19);
+        chopin__disposition_coded(&out, name);
+    }
+    return out.failed ? chopin__absent() : chopin__str(out.ptr, out.len);
+}
+
+/* ---- the listing of a folder ---- */
+
+typedef struct chopin__entry {
+    chopin_str name;
+    uint64_t   size;
+    int64_t    modified_s;
+    bool       folder;
+} chopin__entry;
+
+typedef struct chopin__listing {
+    chopin__arena      *arena;
+    chopin__files_root *root;
+    chopin_str          path;           // of the folder: "", or ending with a slash
+    bool                dot_files, more;                     // more: there are more than `cap`
+    chopin__entry      *entries;
+    size_t              seen, count, cap;
+} chopin__listing;
+
+/* Of what the entry leads to. Only there may a symbolic link be followed where the server would follow it. */
+static bool chopin__listing_stat(chopin__listing *l, int dir, chopin_str name, struct stat *st) {
+    if (fstatat(dir, name.ptr, st, AT_SYMLINK_NOFOLLOW) != 0) return false;
+    if (!S_ISLNK(st->st_mode)) return true;
+    chopin_str path = chopin__path_join(l->arena, l->path, name);
+    int  fd = path.ptr ? chopin__files_open(l->root, path, (CHOPIN__OPEN_PASSING == O_RDONLY ? CHOPIN__OPEN_FILE : CHOPIN__OPEN_PASSING) | O_CLOEXEC) : -1;
+    bool ok = fd >= 0 && fstat(fd, st) == 0;
+    if (fd >= 0) close(fd);
+    return ok;
+}
+
+/* Files and folders that could be asked for. False: enough. `name` ends with a NUL. */
+static bool chopin__listing_add(chopin__listing *l, int dir, chopin_str name) {
+    struct stat st;
+    bool itself = chopin__equal(name, CHOPIN_STR(".")) || chopin__equal(name, CHOPIN_STR(".."));
+    if (!itself && l->seen++ == l->cap) { l->more = true; return false; }
+    if (itself || !chopin__path_ok(name, true) || !chopin__path_segment_ok(name, l->path.len == 0, l->dot_files) || !chopin__listing_stat(l, dir, name, &st)) return true;
+    if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) return true;
+    chopin_str copy = chopin__arena_copy(l->arena, name);
+    if (!copy.ptr) return false;
+    l->entries[l->count++] = (chopin__entry){ copy, (uint64_t)st.st_size, (int64_t)st.st_mtim.tv_sec, S_ISDIR(st.st_mode) };
+    return true;
+}
+
+#ifdef CHOPIN__OPENAT2
+/* From the kernel's records (8 bytes inode, 8 offset, 2 length, 1 type, the name and a NUL): opendir() would ask malloc(). */
+static bool chopin__listing_read(chopin__listing *l, int dir) {
+    enum { SIZE = 16384, NAME = 19 };
+    char *records = chopin__arena_alloc(l->arena, SIZE);
+    while (records) {
+        long got = (long)syscall(SYS_getdents64, dir, records, (size_t)SIZE);
+        if (got <= 0) return got == 0;
+        for (long at = 0; at < got; ) {
+            uint16_t len;
+            memcpy(&len, records + at + 16, sizeof len);
+            if (!chopin__listing_add(l, dir, chopin__str_z(records + at + NAME))) return l->more;
+            at += len;
+        }
+    }
+    return false;
+}
+#else
+static bool chopin__listing_read(chopin__listing *l, int dir) {
+    int  own = dup(dir);
+    DIR *d = own >= 0 ? fdopendir(own) : NULL;
+    if (!d && own >= 0) close(own);
+    for (struct dirent *e; d && !l->more && !l->arena->full && (e = readdir(d)) != NULL; ) chopin__listing_add(l, dir, chopin__str_z(e->d_name));
+    if (d) closedir(d);
+    return d && !l->arena->full;
+}
+#endif
+
+/* Folders first, then by the bytes of the name. */
+static bool chopin__entry_before(const chopin__entry *a, const chopin__entry *b) {
+    if (a->folder != b->folder) return a->folder;
+    int order = memcmp(a->name.ptr, b->name.ptr, chopin__min(a->name.len, b->name.len));
+    return order ? order < 0 : a->name.len < b->name.len;
+}
+
+static void chopin__entries_sink(chopin__entry *e, size_t at, size_t count) {
+    for (size_t child; (child = 2 * at + 1) < count; at = child) {
+        if (child + 1 < count && chopin__entry_before(&e[child], &e[child + 1])) child++;
+        if (!chopin__entry_before(&e[at], &e[child])) return;
+        chopin__entry swap = e[at];
+        e[at] = e[child];
+        e[child] = swap;
+    }
+}
+
+/* Heap sort: in place and never quadratic; qsort() may ask malloc(). */
+static void chopin__entries_sort(chopin__entry *e, size_t count) {
+    for (size_t i = count / 2; i > 0; i--) chopin__entries_sink(e, i - 1, count);
+    for (size_t end = count; end > 1; end--) {
+        chopin__entry swap = e[0];
+        e[0] = e[end - 1];
+        e[end - 1] = swap;
+        chopin__entries_sink(e, 0, end - 1);
+    }
+}
+
+/* For element content and quoted attributes; what is not UTF-8 becomes U+FFFD. */
+static void chopin__html_put(chopin__json_out *out, chopin_str s) {
+    static const char codes[][8] = { "&lt;", "&gt;", "&amp;", "&quot;", "&#39;" }, marks[] = "<>&\"'";
+    for (size_t i = 0, n; i < s.len; i += n) {
+        const char *mark = s.ptr[i] ? strchr(marks, s.ptr[i]) : NULL;
+        n = chopin__utf8_length(s.ptr + i, s.len - i);
+        if (mark)   chopin__json_put(out, codes[mark - marks], strlen(codes[mark - marks]));
+        else if (n) chopin__json_put(out, s.ptr + i, n);
+        else        chopin__json_put(out, "\xef\xbf\xbd", 3);
+        if (n == 0) n = 1;
+    }
+}
+#define CHOPIN__TEXT(out, literal) chopin__json_put(out, literal, sizeof(literal) - 1)
+
+/* In the link everything but unreserved characters is coded: no name is a scheme ("javascript:"), a query or a way out. */
+static void chopin__listing_row(chopin__json_out *out, const chopin__entry *e) {
+    char text[32];
+    CHOPIN__TEXT(out, "<tr><td><a href=\"");
+    chopin__uri_put(out, e->name, "-._~");
+    chopin__json_put(out, "/\">", e->folder ? 3 : 0);
+    chopin__json_put(out, "\">", e->folder ? 0 : 2);
+    chopin__html_put(out, e->name);
+    chopin__json_put(out, "/", e->folder);
+    CHOPIN__TEXT(out, "</a><td>");
+    if (!e->folder) chopin__json_put(out, text, chopin__format_u64(text, e->size));
+    CHOPIN__TEXT(out, "<td>");
+    chopin__date_format(text, e->modified_s > 0 ? e->modified_s : 0);
+    chopin__json_put(out, text, 29);
+    CHOPIN__TEXT(out, "\n");
+}
+
+static size_t chopin__listing_bound(const chopin__listing *l, chopin_str title) {
+    size_t bound = 1024 + 12 * title.len;                    // a character is at most six of HTML
+    for (size_t i = 0; i < l->count; i++) bound += 128 + 9 * l->entries[i].name.len;
+    return bound;
+}
+
+static chopin_str chopin__listing_page(const chopin__listing *l, chopin_str title) {
+    chopin__json_out out = { .arena = l->arena };
+    chopin__json_room(&out, chopin__listing_bound(l, title));                   // at once: growing would leave copies in the arena
+    CHOPIN__TEXT(&out, "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n<title>Index of ");
+    chopin__html_put(&out, title);
+    CHOPIN__TEXT(&out, "</title>\n<style>body{font-family:sans-serif;margin:2em}td{padding:0 2em 0 0}td+td{text-align:right}</style>\n<h1>Index of ");
+    chopin__html_put(&out, title);
+    CHOPIN__TEXT(&out, "</h1>\n<table>\n");
+    if (l->path.len) CHOPIN__TEXT(&out, "<tr><td><a href=\"../\">../</a><td><td>\n");
+    for (size_t i = 0; i < l->count; i++) chopin__listing_row(&out, &l->entries[i]);
+    CHOPIN__TEXT(&out, "</table>\n");
+    if (l->more) CHOPIN__TEXT(&out, "<p>This folder has more entries than are listed.\n");
+    return out.failed ? chopin__absent() : chopin__str(out.ptr, out.len);
+}
+
+/* The folder as a page, in the arena. 200, or why not. `path` is "" or ends with a slash, `url` is the path as sent. */
+static int chopin__listing_make(chopin__arena *a, chopin__files_root *root, chopin_str path, chopin_str url, size_t max, bool dot_files, chopin_str *page) {
+    chopin__listing l = { .arena = a, .root = root, .path = path, .dot_files = dot_files, .cap = max };
+    chopin_str bare = chopin__path_join(a, chopin__str(path.ptr, path.len ? path.len - 1 : 0), CHOPIN_STR("")), title = CHOPIN_STR("/");
+    l.entries = max <= SIZE_MAX / sizeof *l.entries ? chopin__arena_alloc(a, max * sizeof *l.entries) : NULL;
+    if (!bare.ptr || !l.entries || (url.len && chopin__path_decode(url, a, &title) == 503)) return 503;
+    int dir = chopin__files_open(root, bare, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0) return chopin__files_status(-dir);
+    bool ok = chopin__listing_read(&l, dir);
+    close(dir);
+    if (!ok) return a->full ? 503 : 500;
+    chopin__entries_sort(l.entries, l.count);
+    *page = chopin__listing_page(&l, title);
+    return page->ptr ? 200 : 503;
+}
+
+/* ---- the answer ---- */
+
+typedef struct chopin__files_rules {    // of one folder that is served; every field is in force as it stands
+    chopin__files_root *root;
+    const char *const  *index;          // file names tried in a folder, then NULL; NULL: none
+    const char *const  *types;          // pairs for chopin__mime_of()
+    const char         *cache_control;  // checked by who sets it; NULL: no such header
+    size_t              max_entries;    // of a listing
+    unsigned            max_ranges;     // 1 to 256; more are answered with the whole file
+    int                 cache_ms;       // how long a kept file is believed; 0: never
+    bool                dot_files;      // serve names that begin with a dot
+    bool                listing;        // show folders without an index file
+    bool                precompressed;  // serve name.br, name.zst or name.gz to who accepts them
+    bool                attachment;     // "save as" under the file's own name
+    bool                sniff;          // leave out X-Content-Type-Options: nosniff
+} chopin__files_rules;
+
+typedef struct chopin__file_part {      // of a body: bytes of ours, then bytes of the file
+    chopin_str head;
+    uint64_t   at, len;
+} chopin__file_part;
+
+typedef struct chopin__file_answer {    // all texts are in the arena, or static, or the rules'
+    int                status;          // 200, 206, 304, 308, 400, 403, 404, 412, 416, 500, 503
+    chopin__file      *file;            // what to send from; to be let go of (chopin__file_release) after the last byte; NULL: nothing
+    chopin_str         type;            // Content-Type
+    chopin_str         lines;           // further headers, each "Name: value\r\n"
+    uint64_t           length;          // Content-Length (of the GET, also for HEAD), when status is 200 or 206
+    chopin__file_part *parts;           // the body: each part's head and bytes, in order, then `tail`
+    unsigned           part_count;
+    chopin_str         tail;
+    chopin_str         body;            // instead of parts: the page of a listing
+} chopin__file_answer;
+
+static void chopin__answer_line(chopin__json_out *out, chopin_str name, chopin_str value) {
+    chopin__json_put(out, name.ptr, name.len);
+    CHOPIN__TEXT(out, ": ");
+    chopin__json_put(out, value.ptr, value.len);
+    CHOPIN__TEXT(out, "\r\n");
+}
+
+/* Last-Modified is never ahead of Date (RFC 9110 8.8.2.1). */
+static int64_t chopin__answer_modified(const chopin__file *file, const chopin__file_request *r) {
+    return file->id.modified_s < r->now_s ? file->id.modified_s : r->now_s;
+}
+
+static void chopin__answer_date_line(chopin__json_out *out, const chopin__file *file, const chopin__file_request *r) {
+    char    text[29];
+    int64_t modified = chopin__answer_modified(file, r);
+    if (modified < 0) return;
+    memcpy(text, file->modified, sizeof text);
+    if (modified != file->id.modified_s) chopin__date_format(text, modified);
+    chopin__answer_line(out, CHOPIN_STR("Last-Modified"), chopin__str(text, sizeof text));
+}
+
+/* What 200, 206 and 304 have in common (RFC 9110 15.4.5). */
+static void chopin__answer_validators(chopin__json_out *out, const chopin__file *file, const chopin__files_rules *rules, const chopin__file_request *r) {
+    chopin__answer_line(out, CHOPIN_STR("ETag"), chopin__str(file->etag, sizeof file->etag));
+    chopin__answer_date_line(out, file, r);
+    if (rules->cache_control) chopin__answer_line(out, CHOPIN_STR("Cache-Control"), chopin__str_z(rules->cache_control));
+    if (rules->precompressed) CHOPIN__TEXT(out, "Vary: Accept-Encoding\r\n");
+}
+
+/* What only a body calls for. */
+static void chopin__answer_content(chopin__json_out *out, const chopin__files_rules *rules, chopin_str disposition, chopin__coding coding) {
+    CHOPIN__TEXT(out, "Accept-Ranges: bytes\r\n");
+    if (coding != CHOPIN__IDENTITY) chopin__answer_line(out, CHOPIN_STR("Content-Encoding"), chopin__str_z(chopin__coding_name[coding]));
+    if (!rules->sniff) CHOPIN__TEXT(out, "X-Content-Type-Options: nosniff\r\n");
+    if (disposition.ptr) chopin__answer_line(out, CHOPIN_STR("Content-Disposition"), disposition);
+}
+
+static void chopin__answer_range_line(chopin__json_out *out, const chopin__range *range, uint64_t size) {
+    char text[80];
+    chopin__answer_line(out, CHOPIN_STR("Content-Range"), chopin__str(text, (size_t)(chopin__put_content_range(text, range, size) - text)));
+}
+
+/* One part, no text around it. False: the arena is full. */
+static bool chopin__answer_one(chopin__file_answer *answer, chopin__arena *a, chopin__range range) {
+    answer->parts = chopin__arena_alloc(a, sizeof *answer->parts);
+    if (!answer->parts) return false;
+    *answer->parts = (chopin__file_part){ { NULL, 0 }, range.at, range.len };
+    answer->part_count = 1;
+    answer->length = range.len;
+    return true;
+}
+
+/* The head of one part of multipart/byteranges (RFC 9110 14.6); the line break in front belongs to the boundary. */
+static chopin_str chopin__part_head(chopin__arena *a, chopin_str boundary, bool first, chopin_str type, const chopin__range *range, uint64_t size) {
+    chopin__json_out out = { .arena = a };
+    chopin__json_room(&out, boundary.len + type.len + 128);
+    chopin__json_put(&out, "\r\n", first ? 0 : 2);
+    CHOPIN__TEXT(&out, "--");
+    chopin__json_put(&out, boundary.ptr, boundary.len);
+    CHOPIN__TEXT(&out, "\r\n");
+    chopin__answer_line(&out, CHOPIN_STR("Content-Type"), type);
+    chopin__answer_range_line(&out, range, size);
+    CHOPIN__TEXT(&out, "\r\n");
+    return out.failed ? chopin__absent() : chopin__str(out.ptr, out.len);
+}
+
+/* Several parts: multipart/byteranges. The texts are all made here, so Content-Length is a sum of what will be sent. The ranges do not overlap, so it is
+ * no more than the file and some texts: it cannot overflow. */
+static bool chopin__answer_multipart(chopin__file_answer *answer, chopin__arena *a, uint64_t *random, const chopin__range *ranges, unsigned count, uint64_t size) {
+    char mark[32];
+    for (unsigned i = 0, turn = 0; turn < 2; turn++) {
+        uint64_t word = chopin__random_next(random);
+        for (unsigned end = i + 16; i < end; i++, word >>= 4) mark[i] = chopin__hex_digit((unsigned)word);
+    }
+    chopin_str boundary = chopin__str(mark, sizeof mark), type = answer->type;
+    answer->parts = chopin__arena_alloc(a, count * sizeof *answer->parts);
+    answer->type = chopin__path_join(a, CHOPIN_STR("multipart/byteranges; boundary="), boundary);
+    answer->tail = chopin__path_join(a, CHOPIN_STR("\r\n--"), chopin__path_join(a, boundary, CHOPIN_STR("--\r\n")));
+    answer->length = answer->tail.len;
+    for (unsigned i = 0; answer->parts && i < count; i++) {
+        answer->parts[i] = (chopin__file_part){ chopin__part_head(a, boundary, i == 0, type, &ranges[i], size), ranges[i].at, ranges[i].len };
+        answer->length += answer->parts[i].head.len + ranges[i].len;
+    }
+    answer->part_count = count;
+    return !a->full;
+}
+
+/* Verdict, lines and parts for a regular file. */
+static bool chopin__answer_describe(chopin__file_answer *answer, const chopin__file *file, const chopin__files_rules *rules, const chopin__file_request *r,
+                                    chopin_str path, chopin__coding coding, chopin__arena *a) {
+    chopin__range     *ranges = r->range.ptr ? chopin__arena_alloc(a, rules->max_ranges * sizeof *ranges) : NULL;
+    chopin__json_out   out = { .arena = a };
+    int64_t            modified = chopin__answer_modified(file, r);
+    chopin__validators v = { chopin__str(file->etag, sizeof file->etag), modified, modified < r->now_s - 1 };
+    uint64_t           size = file->id.size;
+    unsigned           count = 0;
+    if (r->range.ptr && !ranges) return false;
+    answer->status = chopin__file_verdict(r, &v, size, rules->max_ranges, ranges, &count);
+    // Content-Encoding of a multipart body would speak of the whole of it, not of the parts.
+    if (count > 1 && coding != CHOPIN__IDENTITY) { answer->status = 200; count = 0; }
+    answer->type = chopin__mime_of(path, rules->types);
+    chopin__json_room(&out, 512);
+    if (answer->status == 416) chopin__answer_range_line(&out, NULL, size);
+    if (answer->status < 400) chopin__answer_validators(&out, file, rules, r);
+    if (answer->status < 300) {
+        chopin_str name = r->download.ptr ? r->download : rules->attachment ? path : chopin__absent();
+        chopin__answer_content(&out, rules, chopin__disposition(a, true, name), coding);
+        if (count == 1) chopin__answer_range_line(&out, &ranges[0], size);
+        if (count > 1 ? !chopin__answer_multipart(answer, a, &file->owner->random, ranges, count, size)
+                      : !chopin__answer_one(answer, a, count ? ranges[0] : (chopin__range){ 0, size })) return false;
+    }
+    answer->lines = chopin__str(out.ptr, out.len);
+    return !out.failed && !a->full;
+}
+
+/* A sibling is sent instead of the file if it is a regular one (below the same root, as it was opened there), another one, and not older. */
+static bool chopin__sibling_valid(const chopin__file *coded, const chopin__file *file) {
+    const chopin__file_id *c = &coded->id, *f = &file->id;
+    if (coded->status != 200 || (c->dev == f->dev && c->ino == f->ino)) return false;
+    return c->modified_s > f->modified_s || (c->modified_s == f->modified_s && c->modified_ns >= f->modified_ns);
+}
+
+/* The best valid sibling that is accepted, in exchange for `file`; else `file`. */
+static chopin__file *chopin__files_sibling(chopin__files *f, const chopin__files_rules *rules, const chopin__file_request *r, chopin_str path, chopin__arena *a,
+                                           chopin__file *file, chopin__coding *coding) {
+    static const char endings[][8] = { ".br", ".zst", ".gz" };
+    chopin__accepted accepted = chopin__accepted_read(r->accept_encoding);
+    unsigned left = 1u << CHOPIN__BR | 1u << CHOPIN__ZSTD | 1u << CHOPIN__GZIP;
+    while ((*coding = chopin__coding_choose(&accepted, left)) != CHOPIN__IDENTITY) {
+        chopin_str    name = chopin__path_join(a, path, chopin__str_z(endings[*coding]));
+        chopin__file *coded = name.ptr ? chopin__files_get(f, rules->root, name, r->now_ms, rules->cache_ms) : NULL;
+        bool          valid = coded && chopin__sibling_valid(coded, file);
+        if (!valid && coded) chopin__file_release(coded);
+        if (valid) { chopin__file_release(file); return coded; }
+        left &= ~(1u << *coding);
+    }
+    return file;
+}
+
+/* Of a folder, asked for with its slash: the first index file there is, with `*path` now its own; else NULL. */
+static chopin__file *chopin__files_index(chopin__files *f, const chopin__files_rules *rules, const chopin__file_request *r, chopin_str *path, chopin__arena *a) {
+    for (const char *const *name = rules->index; name && *name; name++) {
+        chopin_str    joined = chopin__path_join(a, *path, chopin__str_z(*name));
+        chopin__file *file = joined.ptr ? chopin__files_get(f, rules->root, joined, r->now_ms, rules->cache_ms) : NULL;
+        if (file && file->status == 200) { *path = joined; return file; }
+        if (file) chopin__file_release(file);
+    }
+    return NULL;
+}
+
+static int chopin__answer_file(chopin__files *f, const chopin__files_rules *rules, const chopin__file_request *r, chopin_str path, chopin__arena *a,
+                               chopin__file *file, chopin__file_answer *answer) {
+    chopin__coding coding = CHOPIN__IDENTITY;
+    if (rules->precompressed) file = chopin__files_sibling(f, rules, r, path, a, file, &coding);
+    if (!chopin__answer_describe(answer, file, rules, r, path, coding, a)) *answer = (chopin__file_answer){ .status = 503 };
+    if (answer->status < 300) answer->file = file;
+    else                      chopin__file_release(file);
+    return answer->status;
+}
+
+/* A folder with its slash and without an index file. */
+static int chopin__answer_folder(const chopin__files_rules *rules, const chopin__file_request *r, chopin_str path, chopin__arena *a, chopin__file_answer *answer) {
+    answer->status = rules->listing ? chopin__listing_make(a, rules->root, path, r->path, rules->max_entries, rules->dot_files, &answer->body) : 404;
+    if (answer->status != 200) return answer->status;
+    answer->type = CHOPIN_STR("text/html; charset=utf-8");
+    answer->lines = CHOPIN_STR("Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n");
+    answer->length = answer->body.len;
+    return 200;
+}
+
+static int chopin__answer_redirect(const chopin__file_request *r, chopin__arena *a, chopin__file_answer *answer) {
+    chopin_str       location = chopin__path_with_slash(a, r->path, r->query);
+    chopin__json_out out = { .arena = a };
+    chopin__json_room(&out, location.len + 16);
+    chopin__answer_line(&out, CHOPIN_STR("Location"), location);
+    answer->status = location.ptr && !out.failed ? 308 : 503;
+    if (answer->status == 308) answer->lines = chopin__str(out.ptr, out.len);
+    return answer->status;
+}
+
+/* What to answer to GET or HEAD of `path`: decoded once (chopin__path_decode), below the root, a NUL behind it. Gives answer->status, too. Every outcome is an
+ * answer; a full arena and a full heap are a 503. */
+static int chopin__files_answer(chopin__files *f, const chopin__files_rules *rules, const chopin__file_request *r, chopin_str path, chopin__arena *a,
+                                chopin__file_answer *answer) {
+    bool folder = path.len == 0 || path.ptr[path.len - 1] == '/';
+    CHOPIN_ASSERT(rules->max_ranges > 0 && rules->max_ranges <= 256);
+    *answer = (chopin__file_answer){ .status = 404 };
+    if (!rules->root->anywhere && !chopin__path_ok(path, rules->dot_files)) return 404;
+    chopin__file *file = folder ? chopin__files_index(f, rules, r, &path, a) : chopin__files_get(f, rules->root, path, r->now_ms, rules->cache_ms);
+    if (file && file->status == 200) return chopin__answer_file(f, rules, r, path, a, file, answer);
+    if (folder && !a->full) return chopin__answer_folder(rules, r, path, a, answer);
+    answer->status = file ? file->status : 503;
+    if (file) chopin__file_release(file);
+    return answer->status == 308 ? chopin__answer_redirect(r, a, answer) : answer->status;
+}
+
+/* ==========================================================================================================
+   >>ws   WebSocket (RFC 6455): the handshake, frames coming and going; permessage-deflate (RFC 7692) behind CHOPIN_WITH_ZLIB
+   Pure: bytes in, events out. The reader takes its input in pieces of any size and answers for each frame as soon as the
+   byte that decides has come; payload is unmasked where it lies and given on as a view, so a message of any length costs
+   the reader nothing. What is refused is refused with the close code to send and a text for the log.
+   ========================================================================================================== */
+
+/* ---- SHA-1 and base64, for Sec-WebSocket-Accept alone: SHA-1 is broken and must protect nothing ---- */
+static inline uint32_t chopin__ws_rotate(uint32_t v, unsigned n) { return v << n | v >> (32 - n); }
+
+static void chopin__ws_weak_sha1_block(uint32_t h[5], const uint8_t *p) {
+    static const uint32_t added[4] = { 0x5a827999, 0x6ed9eba1, 0x8f1bbcdc, 0xca62c1d6 };
+    uint32_t w[80], v[5];
+    for (size_t i = 0; i < 16; i++) w[i] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 | (uint32_t)p[4 * i + 2] << 8 | p[4 * i + 3];
+    for (size_t i = 16; i < 80; i++) w[i] = chopin__ws_rotate(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
+    memcpy(v, h, sizeof v);
+    for (size_t i = 0; i < 80; i++) {
+        uint32_t mix  = i < 20 ? (v[1] & v[2]) | (~v[1] & v[3]) : i < 40 || i >= 60 ? v[1] ^ v[2] ^ v[3] : (v[1] & v[2]) | (v[1] & v[3]) | (v[2] & v[3]);
+        uint32_t next = chopin__ws_rotate(v[0], 5) + mix + v[4] + added[i / 20] + w[i];
+        v[4] = v[3];
+        v[3] = v[2];
+        v[2] = chopin__ws_rotate(v[1], 30);
+        v[1] = v[0];
+        v[0] = next;
+    }
+    for (size_t i = 0; i < 5; i++) h[i] += v[i];
+}
+
+/* RFC 3174. */
+static void chopin__ws_weak_sha1(chopin_str s, uint8_t out[20]) {
+    uint32_t h[5] = { 0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0 };
+    uint64_t bits = (uint64_t)s.len * 8;
+    uint8_t  tail[128] = { 0 };
+    for (; s.len >= 64; s = chopin__str(s.ptr + 64, s.len - 64)) chopin__ws_weak_sha1_block(h, (const uint8_t *)s.ptr);
+    size_t end = s.len < 56 ? 64 : 128;
+    if (s.len) memcpy(tail, s.ptr, s.len);
+    tail[s.len] = 0x80;
+    for (size_t i = 1; i <= 8; i++, bits >>= 8) tail[end - i] = (uint8_t)bits;
+    for (size_t i = 0; i < end; i += 64) chopin__ws_weak_sha1_block(h, tail + i);
+    for (size_t i = 0; i < 20; i++) out[i] = (uint8_t)(h[i / 4] >> (24 - 8 * (i % 4)));
+}
+
+/* RFC 4648 4; `out` takes (len + 2) / 3 * 4 characters. Gives how many. */
+static size_t chopin__ws_base64(char *out, const uint8_t *in, size_t len) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t n = 0;
+    for (size_t i = 0; i < len; i += 3) {
+        uint32_t three = (uint32_t)in[i] << 16 | (i + 1 < len ? (uint32_t)in[i + 1] << 8 : 0) | (i + 2 < len ? in[i + 2] : 0u);
+        out[n++] = digits[three >> 18];
+        out[n++] = digits[three >> 12 & 63];
+        out[n++] = i + 1 < len ? digits[three >> 6 & 63] : '=';
+        out[n++] = i + 2 < len ? digits[three & 63] : '=';
+    }
+    return n;
+}
+
+/* Sixteen bytes in base64: 22 digits and "==" (RFC 6455 4.2.1). */
+static bool chopin__ws_is_key(chopin_str key) {
+    if (key.len != 24 || key.ptr[22] != '=' || key.ptr[23] != '=') return false;
+    for (size_t i = 0; i < 22; i++) {
+        char ch = key.ptr[i], lower = chopin__lower(ch);
+        if (!((lower >= 'a' && lower <= 'z') || (ch >= '0' && ch <= '9') || ch == '+' || ch == '/')) return false;
+    }
+    return true;
+}
+
+/* The proof that we read the key (RFC 6455 4.2.2), 28 characters and a NUL. */
+static void chopin__ws_accept(char out[29], chopin_str key) {
+    char    text[24 + 36];
+    uint8_t hash[20];
+    memcpy(text, key.ptr, 24);
+    memcpy(text + 24, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11", 36);
+    chopin__ws_weak_sha1(chopin__str(text, sizeof text), hash);
+    out[chopin__ws_base64(out, hash, sizeof hash)] = 0;
+}
+
+/* ---- the handshake (RFC 6455 4.2) ---- */
+typedef struct chopin__ws_deflate_terms {   // permessage-deflate: what we want, and then what was agreed on
+    bool    on;
+    bool    server_no_takeover;         // each message we send starts with an empty window ...
+    bool    client_no_takeover;         // ... and each that the client sends
+    uint8_t server_bits;                // our window, 9 to 15 (0: 15)
+    uint8_t client_bits;                // theirs, 8 to 15 (0: 15); who cannot be held to less goes uncompressed
+} chopin__ws_deflate_terms;
+
+typedef struct chopin__ws_rules {       // from chopin_options
+    const char *protocols;              // "chat.v2, chat.v1", the best first; NULL: none
+    chopin__ws_deflate_terms deflate;   // without CHOPIN_WITH_ZLIB as if off
+} chopin__ws_rules;
+
+typedef struct chopin__ws_shake {
+    char        accept[29];             // Sec-WebSocket-Accept
+    char        extensions[160];        // Sec-WebSocket-Extensions; empty: none
+    chopin_str  protocol;               // a view into rules->protocols; absent: none
+    chopin__ws_deflate_terms deflate;   // agreed on
+    const char *why;                    // what was wrong, for the log
+} chopin__ws_shake;
+
+/* The value of the next field with that name, from *at on, which moves behind it. Absent: there is none any more. */
+static chopin_str chopin__ws_field(const chopin__head *h, const char *base, chopin_str name, size_t *at) {
+    while (*at < h->count) {
+        const chopin__field *f = &h->fields[(*at)++];
+        if (chopin__equal_nocase(chopin__str(base + f->name, f->name_len), name)) return chopin__str(base + f->value, f->value_len);
+    }
+    return chopin__absent();
+}
+
+/* The value of the one field with that name. Absent: none, or several, which RFC 6455 11.3 forbids for key and version. */
+static chopin_str chopin__ws_only_field(const chopin__head *h, const char *base, chopin_str name) {
+    size_t     at    = 0;
+    chopin_str value = chopin__ws_field(h, base, name, &at);
+    return chopin__ws_field(h, base, name, &at).ptr ? chopin__absent() : value;
+}
+
+/* The next element of a list that may be spread over several fields; *rest starts absent. Empty elements do not count (RFC 9110 5.6.1). */
+static chopin_str chopin__ws_element(const chopin__head *h, const char *base, chopin_str name, size_t *at, chopin_str *rest) {
+    for (;;) {
+        while (rest->len) {
+            chopin_str element = chopin__trim(chopin__cut(rest, ','));
+            if (element.len) return element;
+        }
+        *rest = chopin__ws_field(h, base, name, at);
+        if (!rest->ptr) return chopin__absent();
+    }
+}
+
+static bool chopin__ws_asked(const chopin__head *h, const char *base) {
+    size_t     at   = 0;
+    chopin_str rest = chopin__absent(), word;
+    while ((word = chopin__ws_element(h, base, CHOPIN_STR("upgrade"), &at, &rest)).ptr) {
+        if (chopin__equal_nocase(word, CHOPIN_STR("websocket"))) return h->wants_upgrade;
+    }
+    return false;
+}
+
+/* Does the client offer this subprotocol? They are compared byte for byte (RFC 6455 1.9). */
+static bool chopin__ws_offers(const chopin__head *h, const char *base, chopin_str protocol) {
+    size_t     at   = 0;
+    chopin_str rest = chopin__absent(), word;
+    while ((word = chopin__ws_element(h, base, CHOPIN_STR("sec-websocket-protocol"), &at, &rest)).ptr) {
+        if (chopin__equal(word, protocol)) return true;
+    }
+    return false;
+}
+
+static bool chopin__ws_protocols_ok(const chopin__head *h, const char *base) {
+    size_t     at   = 0;
+    chopin_str rest = chopin__absent(), word;
+    while ((word = chopin__ws_element(h, base, CHOPIN_STR("sec-websocket-protocol"), &at, &rest)).ptr) {
+        if (!chopin__is_token(word)) return false;
+    }
+    return true;
+}
+
+/* The first of ours that the client offers, too. */
+static chopin_str chopin__ws_protocol(const chopin__head *h, const char *base, const char *ours) {
+    chopin_str list = chopin__str_z(ours);
+    while (list.len) {
+        chopin_str word = chopin__trim(chopin__cut(&list, ','));
+        if (word.len && chopin__ws_offers(h, base, word)) return word;
+    }
+    return chopin__absent();
+}
+
+#ifdef CHOPIN_WITH_ZLIB
+/* ---- permessage-deflate, agreed on (RFC 7692 7.1) ---- */
+enum { CHOPIN__WS_SERVER_FRESH = 1, CHOPIN__WS_CLIENT_FRESH = 2, CHOPIN__WS_SERVER_BITS = 4, CHOPIN__WS_CLIENT_BITS = 8 };
+
+/* 8 to 15 without a leading zero, in quotes perhaps; 0: something else. */
+static uint8_t chopin__ws_bits(chopin_str s) {
+    if (s.len >= 2 && s.ptr[0] == '"' && s.ptr[s.len - 1] == '"') s = chopin__str(s.ptr + 1, s.len - 2);
+    if (s.len == 1 && (s.ptr[0] == '8' || s.ptr[0] == '9')) return (uint8_t)(s.ptr[0] - '0');
+    if (s.len == 2 && s.ptr[0] == '1' && s.ptr[1] >= '0' && s.ptr[1] <= '5') return (uint8_t)(10 + s.ptr[1] - '0');
+    return 0;
+}
+
+/* Which parameter it is; 0: one that does not exist, or whose value is not allowed. */
+static unsigned chopin__ws_parameter(chopin_str parameter, uint8_t *bits) {
+    bool       valued = chopin__body_has(parameter, '=');
+    chopin_str value  = parameter, name = chopin__trim(chopin__cut(&value, '='));
+    *bits = valued ? chopin__ws_bits(chopin__trim(value)) : 0;
+    if (chopin__equal_nocase(name, CHOPIN_STR("server_no_context_takeover"))) return valued ? 0 : CHOPIN__WS_SERVER_FRESH;
+    if (chopin__equal_nocase(name, CHOPIN_STR("client_no_context_takeover"))) return valued ? 0 : CHOPIN__WS_CLIENT_FRESH;
+    if (chopin__equal_nocase(name, CHOPIN_STR("server_max_window_bits")))     return *bits ? CHOPIN__WS_SERVER_BITS : 0;
+    if (chopin__equal_nocase(name, CHOPIN_STR("client_max_window_bits")))     return valued && !*bits ? 0 : CHOPIN__WS_CLIENT_BITS;
+    return 0;
+}
+
+/* Is this offer one that we can keep to? *given: the parameters it has. */
+static bool chopin__ws_offer(chopin_str offer, const chopin__ws_deflate_terms *ours, chopin__ws_deflate_terms *agreed, unsigned *given) {
+    *agreed = (chopin__ws_deflate_terms){ true, ours->server_no_takeover, ours->client_no_takeover,
+                                          ours->server_bits ? ours->server_bits : 15, ours->client_bits ? ours->client_bits : 15 };
+    *given = 0;
+    if (!chopin__equal_nocase(chopin__trim(chopin__cut(&offer, ';')), CHOPIN_STR("permessage-deflate"))) return false;
+    while (offer.len) {
+        uint8_t  bits;
+        unsigned which = chopin__ws_parameter(chopin__trim(chopin__cut(&offer, ';')), &bits);
+        if (!which || *given & which) return false;                     // unknown, or twice: declined (7.1)
+        *given |= which;
+        if (which == CHOPIN__WS_SERVER_FRESH) agreed->server_no_takeover = true;
+        if (which == CHOPIN__WS_CLIENT_FRESH) agreed->client_no_takeover = true;
+        if (which == CHOPIN__WS_SERVER_BITS)  agreed->server_bits = (uint8_t)chopin__min(agreed->server_bits, bits);
+        if (which == CHOPIN__WS_CLIENT_BITS && bits) agreed->client_bits = (uint8_t)chopin__min(agreed->client_bits, bits);
+    }
+    // zlib's raw deflate cannot be kept inside 256 bytes; and only a client that knows the parameter may be told of a smaller window (7.1.2.2).
+    return agreed->server_bits >= 9 && (*given & CHOPIN__WS_CLIENT_BITS || agreed->client_bits == 15);
+}
+
+/* The first offer that will do (RFC 7692 5.1: they stand in the client's order) becomes terms and text. None: no compression, which is no error. */
+static void chopin__ws_choose_deflate(const chopin__head *h, const char *base, const chopin__ws_deflate_terms *ours, chopin__ws_shake *s) {
+    size_t     at   = 0;
+    chopin_str rest = chopin__absent(), offer;
+    unsigned   given;
+    while (ours->on && (offer = chopin__ws_element(h, base, CHOPIN_STR("sec-websocket-extensions"), &at, &rest)).ptr) {
+        chopin__ws_deflate_terms t;
+        if (!chopin__ws_offer(offer, ours, &t, &given)) continue;
+        int n = snprintf(s->extensions, sizeof s->extensions, "permessage-deflate%s%s", t.server_no_takeover ? "; server_no_context_takeover" : "",
+                         t.client_no_takeover ? "; client_no_context_takeover" : "");
+        if (given & CHOPIN__WS_SERVER_BITS || t.server_bits < 15) {
+            n += snprintf(s->extensions + n, sizeof s->extensions - (size_t)n, "; server_max_window_bits=%d", t.server_bits);
+        }
+        if (given & CHOPIN__WS_CLIENT_BITS) snprintf(s->extensions + n, sizeof s->extensions - (size_t)n, "; client_max_window_bits=%d", t.client_bits);
+        s->deflate = t;
+        return;
+    }
+}
+#endif
+
+static int chopin__ws_refuse(chopin__ws_shake *s, int status, const char *why) {
+    s->why = why;
+    return status;
+}
+
+/* Looks at a complete request head. 101: a WebSocket may begin, *s says with what; else the status to answer with, s->why says what for.
+ * Whether this Origin may is the caller's question. Add the lines of chopin__ws_answer() either way. */
+static int chopin__ws_check(const chopin__head *h, const char *base, const chopin__ws_rules *r, chopin__ws_shake *s) {
+    *s = (chopin__ws_shake){ 0 };
+    if (!chopin__equal(chopin__str(base + h->method, h->method_len), CHOPIN_STR("GET"))) return chopin__ws_refuse(s, 400, "WebSocket begins with GET");
+    if (h->minor == 0) return chopin__ws_refuse(s, 400, "WebSocket needs HTTP/1.1");
+    if (!chopin__ws_asked(h, base)) return chopin__ws_refuse(s, 426, "no Connection: upgrade with Upgrade: websocket");
+    // A body would stand where the first frame is expected.
+    if (h->chunked || (h->has_length && h->content_length > 0)) return chopin__ws_refuse(s, 400, "WebSocket handshake with a body");
+    if (!chopin__equal(chopin__ws_only_field(h, base, CHOPIN_STR("sec-websocket-version")), CHOPIN_STR("13"))) {
+        return chopin__ws_refuse(s, 426, "WebSocket version is not 13");
+    }
+    chopin_str key = chopin__ws_only_field(h, base, CHOPIN_STR("sec-websocket-key"));
+    if (!chopin__ws_is_key(key)) return chopin__ws_refuse(s, 400, "malformed Sec-WebSocket-Key");
+    if (!chopin__ws_protocols_ok(h, base)) return chopin__ws_refuse(s, 400, "malformed Sec-WebSocket-Protocol");
+    chopin__ws_accept(s->accept, key);
+    s->protocol = chopin__ws_protocol(h, base, r->protocols);
+#ifdef CHOPIN_WITH_ZLIB
+    chopin__ws_choose_deflate(h, base, &r->deflate, s);
+#endif
+    return 101;
+}
+
+/* The headers of the answer, for a 101 and for a 426 (RFC 9110 15.5.22: it names what to upgrade to; RFC 6455 4.4: and the version); others have
+ * none. They include Connection, so the head must not be given a second one. False: the arena is full. */
+static bool chopin__ws_answer(const chopin__ws_shake *s, int status, chopin__reply *r, chopin__arena *a) {
+    if (status != 101 && status != 426) return true;
+    if (!chopin__lines_add(r, a, CHOPIN_STR("Upgrade"), CHOPIN_STR("websocket"))) return false;
+    if (!chopin__lines_add(r, a, CHOPIN_STR("Connection"), CHOPIN_STR("Upgrade"))) return false;
+    if (status == 426) return chopin__lines_add(r, a, CHOPIN_STR("Sec-WebSocket-Version"), CHOPIN_STR("13"));
+    if (!chopin__lines_add(r, a, CHOPIN_STR("Sec-WebSocket-Accept"), chopin__str_z(s->accept))) return false;
+    if (s->protocol.ptr && !chopin__lines_add(r, a, CHOPIN_STR("Sec-WebSocket-Protocol"), s->protocol)) return false;
+    return !s->extensions[0] || chopin__lines_add(r, a, CHOPIN_STR("Sec-WebSocket-Extensions"), chopin__str_z(s->extensions));
+}
+
+/* ---- masks (RFC 6455 5.3) ---- */
+
+/* Takes the mask off, in place; `phase` is how many bytes of this frame went before. Eight bytes in a word where there is nothing wider. */
+static void chopin__ws_unmask(char *p, size_t len, const uint8_t mask[4], size_t phase) {
+    uint8_t  key[16];
+    uint64_t eight, word;
+    for (size_t i = 0; i < sizeof key; i++) key[i] = mask[(phase + i) & 3];
+#if defined(__x86_64__) && !defined(CHOPIN_NO_SIMD)
+    const __m128i wide = _mm_loadu_si128((const __m128i *)(const void *)key);
+    for (; len >= 64; p += 64, len -= 64) {
+        __m128i *at = (__m128i *)(void *)p;
+        __m128i  a = _mm_loadu_si128(at), b = _mm_loadu_si128(at + 1), c = _mm_loadu_si128(at + 2), d = _mm_loadu_si128(at + 3);
+        _mm_storeu_si128(at, _mm_xor_si128(a, wide));
+        _mm_storeu_si128(at + 1, _mm_xor_si128(b, wide));
+        _mm_storeu_si128(at + 2, _mm_xor_si128(c, wide));
+        _mm_storeu_si128(at + 3, _mm_xor_si128(d, wide));
+    }
+    for (; len >= 16; p += 16, len -= 16) {
+        __m128i *at = (__m128i *)(void *)p;
+        _mm_storeu_si128(at, _mm_xor_si128(_mm_loadu_si128(at), wide));
+    }
+#elif defined(__aarch64__) && !defined(CHOPIN_NO_SIMD)
+    const uint8x16_t wide = vld1q_u8(key);
+    for (; len >= 64; p += 64, len -= 64) {
+        uint8_t *at = (uint8_t *)p;
+        uint8x16_t a = vld1q_u8(at), b = vld1q_u8(at + 16), c = vld1q_u8(at + 32), d = vld1q_u8(at + 48);
+        vst1q_u8(at, veorq_u8(a, wide));
+        vst1q_u8(at + 16, veorq_u8(b, wide));
+        vst1q_u8(at + 32, veorq_u8(c, wide));
+        vst1q_u8(at + 48, veorq_u8(d, wide));
+    }
+    for (; len >= 16; p += 16, len -= 16) vst1q_u8((uint8_t *)p, veorq_u8(vld1q_u8((const uint8_t *)p), wide));
+#endif
+    memcpy(&eight, key, sizeof eight);
+    for (; len >= 8; p += 8, len -= 8) {
+        memcpy(&word, p, sizeof word);
+        word ^= eight;
+        memcpy(p, &word, sizeof word);
+    }
+    for (size_t i = 0; i < len; i++) p[i] = (char)(p[i] ^ (char)key[i]);
+}
+
+/* ---- frames in (RFC 6455 5.2) ---- */
+enum { CHOPIN__WS_CONTINUATION, CHOPIN__WS_TEXT, CHOPIN__WS_BINARY, CHOPIN__WS_CLOSE = 8, CHOPIN__WS_PING, CHOPIN__WS_PONG };
+enum {                                  // close codes (RFC 6455 7.4.1); 1003 is for a handler that wants text, or bytes, alone
+    CHOPIN__WS_PROTOCOL = 1002, CHOPIN__WS_UNSUPPORTED = 1003, CHOPIN__WS_NO_STATUS = 1005, CHOPIN__WS_INVALID = 1007, CHOPIN__WS_TOO_BIG = 1009, CHOPIN__WS_INTERNAL = 1011
+};
+#define CHOPIN__WS_CONTROL_MAX 125
+
+typedef struct chopin__ws_event {
+    uint8_t    opcode;                  // TEXT, BINARY: a piece of such a message; CLOSE, PING, PONG
+    bool       first, last;             // piece of its message
+    bool       deflated;                // inflate before use, UTF-8 is not checked yet
+    uint16_t   code;                    // CLOSE: 1005 if there was none
+    chopin_str data;                    // of the piece: where it lay in the input; of others: inside the reader, until its next call
+} chopin__ws_event;
+
+typedef struct chopin__ws_reader {
+    uint64_t max_frame, max_message;    // bytes as sent; control frames have their own bound
+    uint64_t left;                      // payload of this frame that is to come
+    uint64_t size;                      // payload of this message that has been announced
+    const char *why;                    // what was wrong, for the log
+    uint16_t failed;                    // the close code; nothing is read any more
+    bool     deflate;                   // permessage-deflate was agreed on
+    bool     closed;                    // a close frame came: what follows is thrown away (RFC 6455 5.5.1)
+    bool     payload;                   // the head of this frame is complete
+    bool     begun;                     // a piece of this message was given
+    bool     deflated;                  // this message
+    uint8_t  message;                   // its opcode; 0: none is under way
+    uint8_t  have, need;                // bytes of the head that are here, and that are wanted
+    uint8_t  phase;                     // of the mask
+    uint8_t  control_len;
+    uint8_t  head[14];
+    chopin__utf8 utf8;                  // of this text message; a complete one leaves it as it found it
+    char     control[CHOPIN__WS_CONTROL_MAX];
+} chopin__ws_reader;
+
+static void chopin__ws_reader_init(chopin__ws_reader *r, uint64_t max_frame, uint64_t max_message, bool deflate) {
+    *r = (chopin__ws_reader){ .max_frame = max_frame, .max_message = max_message, .deflate = deflate, .need = 2 };
+}
+
+static CHOPIN__NOINLINE bool chopin__ws_fail(chopin__ws_reader *r, uint16_t code, const char *why) {
+    r->failed = code;
+    r->why = why;
+    return false;
+}
+
+/* Codes that may stand in a close frame: those registered with IANA but for 1004, 1005, 1006, 1015, and those of libraries and applications (7.4). */
+static bool chopin__ws_close_code_ok(unsigned code) {
+    return (code >= 1000 && code <= 1014 && code != 1004 && code != 1005 && code != 1006) || (code >= 3000 && code <= 4999);
+}
+
+static inline bool chopin__ws_is_control(const chopin__ws_reader *r) { return r->head[0] & 8; }
+
+/* FIN, reserved bits and opcode. */
+static bool chopin__ws_head_first(chopin__ws_reader *r) {
+    unsigned opcode = r->head[0] & 15, reserved = r->head[0] >> 4 & 7;
+    bool     known = opcode <= CHOPIN__WS_BINARY || (opcode >= CHOPIN__WS_CLOSE && opcode <= CHOPIN__WS_PONG);
+    if (!known) return chopin__ws_fail(r, CHOPIN__WS_PROTOCOL, "reserved opcode");
+    // RSV1 says "compressed" on the first frame of a message, and nowhere else (RFC 7692 6).
+    bool rsv1 = r->deflate && (opcode == CHOPIN__WS_TEXT || opcode == CHOPIN__WS_BINARY);
+    if (reserved != 0 && !(reserved == 4 && rsv1)) return chopin__ws_fail(r, CHOPIN__WS_PROTOCOL, "reserved bit set");
+    if (opcode >= CHOPIN__WS_CLOSE) return r->head[0] & 0x80 ? true : chopin__ws_fail(r, CHOPIN__WS_PROTOCOL, "fragmented control frame");
+    if (opcode == CHOPIN__WS_CONTINUATION && !r->message) return chopin__ws_fail(r, CHOPIN__WS_PROTOCOL, "continuation of nothing");
+    if (opcode != CHOPIN__WS_CONTINUATION && r->message)  return chopin__ws_fail(r, CHOPIN__WS_PROTOCOL, "message inside a message");
+    return true;
+}
+
+/* Mask bit and short length, which tell how long the head is. */
+static bool chopin__ws_head_second(chopin__ws_reader *r) {
+    unsigned len = r->head[1] & 127;
+    if (!(r->head[1] & 0x80)) return chopin__ws_fail(r, CHOPIN__WS_PROTOCOL, "frame is not masked");
+    if (chopin__ws_is_control(r) && len > CHOPIN__WS_CONTROL_MAX) return chopin__ws_fail(r, CHOPIN__WS_PROTOCOL, "control frame too long");
+    r->need = len < 126 ? 6 : len == 126 ? 8 : 14;
+    return true;
+}
+
+/* The length is complete: is it the shortest form, and allowed? From here on the frame belongs to its message. */
+static bool chopin__ws_head_length(chopin__ws_reader *r) {
+    uint64_t len = r->head[1] & 127;
+    size_t   wide = (size_t)r->need - 6;
+    if (wide) len = 0;
+    for (size_t i = 0; i < wide; i++) len = len << 8 | r->head[2 + i];
+    if (wide == 8 && len >> 63) return chopin__ws_fail(r, CHOPIN__WS_PROTOCOL, "frame length with the top bit set");
+    if ((wide == 2 && len < 126) || (wide == 8 && len <= UINT16_MAX)) return chopin__ws_fail(r, CHOPIN__WS_PROTOCOL, "frame length is not minimal");
+    r->left = len;
+    if (chopin__ws_is_control(r)) return true;
+    if (r->head[0] & 15) {
+        r->message  = r->head[0] & 15;
+        r->deflated = r->head[0] & 0x40;
+        r->begun    = false;
+        r->size     = 0;
+    }
+    if (len > r->max_frame) return chopin__ws_fail(r, CHOPIN__WS_TOO_BIG, "frame too large (raise chopin_options.ws_max_frame)");
+    if (len > r->max_message - r->size) return chopin__ws_fail(r, CHOPIN__WS_TOO_BIG, "message too large (raise chopin_options.ws_max_message)");
+    r->size += len;
+    return true;
+}
+
+/* Takes bytes of the head until it is complete or the input ends. False: refused; each byte is judged when it comes, so cuts change no verdict. */
+static bool chopin__ws_head(chopin__ws_reader *r, char **at, size_t *len) {
+    while (r->have < r->need && *len > 0) {
+        r->head[r->have++] = (uint8_t)*(*at)++;
+        --*len;
+        if (r->have == 1 && !chopin__ws_head_first(r))  return false;
+        if (r->have == 2 && !chopin__ws_head_second(r)) return false;
+        if (r->have == r->need - 4 && !chopin__ws_head_length(r)) return false;
+    }
+    r->payload = r->have == r->need;
+    return true;
+}
+
+/* The next bytes of the payload, unmasked. */
+static chopin_str chopin__ws_payload(chopin__ws_reader *r, char **at, size_t *len) {
+    size_t n = r->left < *len ? (size_t)r->left : *len;
+    chopin_str piece = chopin__str(*at, n);
+    if (n == 0) return piece;
+    chopin__ws_unmask(*at, n, r->head + r->need - 4, r->phase);
+    r->phase = (uint8_t)((r->phase + n) & 3);
+    r->left -= n;
+    *at += n;
+    *len -= n;
+    return piece;
+}
+
+/* The frame is complete: the next one begins. */
+static void chopin__ws_frame_done(chopin__ws_reader *r) {
+    r->payload = false;
+    r->have = 0;
+    r->need = 2;
+    r->phase = 0;
+    r->control_len = 0;
+}
+
+/* RFC 6455 5.5.1: nothing, or a code and a reason in UTF-8. */
+static bool chopin__ws_read_close(chopin__ws_reader *r, chopin__ws_event *e) {
+    chopin__utf8 utf8 = { 0 };
+    size_t len = e->data.len;
+    r->closed = true;
+    e->code = CHOPIN__WS_NO_STATUS;
+    if (len == 0) return true;
+    if (len == 1) return chopin__ws_fail(r, CHOPIN__WS_PROTOCOL, "close frame of one byte");
+    e->code = (uint16_t)((unsigned char)r->control[0] << 8 | (unsigned char)r->control[1]);
+    e->data = chopin__str(r->control + 2, len - 2);
+    if (!chopin__ws_close_code_ok(e->code)) return chopin__ws_fail(r, CHOPIN__WS_PROTOCOL, "close code is not valid");
+    if (!chopin__utf8_feed(&utf8, e->data.ptr, e->data.len) || utf8.left) return chopin__ws_fail(r, CHOPIN__WS_INVALID, "close reason is not UTF-8");
+    return true;
+}
+
+/* Payload of a control frame is collected, so that it is given in one piece. 1: *e is filled, 0: more is needed, -1: refused. */
+static int chopin__ws_read_control(chopin__ws_reader *r, char **at, size_t *len, chopin__ws_event *e) {
+    chopin_str piece = chopin__ws_payload(r, at, len);
+    if (piece.len) memcpy(r->control + r->control_len, piece.ptr, piece.len);
+    r->control_len = (uint8_t)(r->control_len + piece.len);
+    if (r->left) return 0;
+    *e = (chopin__ws_event){ .opcode = r->head[0] & 15, .first = true, .last = true, .data = { r->control, r->control_len } };
+    chopin__ws_frame_done(r);
+    return e->opcode != CHOPIN__WS_CLOSE || chopin__ws_read_close(r, e) ? 1 : -1;
+}
+
+/* A piece of a message. 1: *e is filled, 0: nothing to give, -1: refused. */
+static int chopin__ws_read_data(chopin__ws_reader *r, char **at, size_t *len, chopin__ws_event *e) {
+    chopin_str piece = chopin__ws_payload(r, at, len);
+    bool       last  = r->left == 0 && r->head[0] & 0x80;
+    if (r->message == CHOPIN__WS_TEXT && !r->deflated) {
+        bool ok = chopin__utf8_feed(&r->utf8, piece.ptr, piece.len) && !(last && r->utf8.left);
+        if (!ok) { chopin__ws_fail(r, CHOPIN__WS_INVALID, "text is not UTF-8"); return -1; }
+    }
+    *e = (chopin__ws_event){ .opcode = r->message, .first = !r->begun, .last = last, .deflated = r->deflated, .data = piece };
+    if (r->left == 0) chopin__ws_frame_done(r);
+    if (last) r->message = 0;
+    if (piece.len == 0 && !last) return 0;                              // an empty fragment says nothing
+    r->begun = true;
+    return 1;
+}
+
+/* Reads on from *at, where *len bytes lie; both move. The bytes are changed in place.
+ *
+ *     while ((rc = chopin__ws_next(&r, &at, &len, &e)) > 0) { use e, which ends with the next call or with the buffer }
+ *     if (rc < 0) { send a close frame with code -rc, then close } else { receive more }
+ *
+ * 1: *e is filled. 0: all is consumed. Negative: minus the close code (1002, 1007, 1009) and r->why; it stays that. */
+static int chopin__ws_next(chopin__ws_reader *r, char **at, size_t *len, chopin__ws_event *e) {
+    while (!r->failed && !r->closed) {
+        if (!r->payload && !chopin__ws_head(r, at, len)) break;
+        if (!r->payload) return 0;
+        bool more = r->left > 0;
+        if (more && *len == 0) return 0;
+        int rc = chopin__ws_is_control(r) ? chopin__ws_read_control(r, at, len, e) : chopin__ws_read_data(r, at, len, e);
+        if (rc > 0) return 1;
+    }
+    if (r->failed) return -(int)r->failed;
+    if (*len) *at += *len;
+    *len = 0;
+    return 0;
+}
+
+/* ---- frames out; a server's are not masked (RFC 6455 5.1) ---- */
+
+/* Writes the 2, 4 or 10 bytes in front of `len` bytes of payload and gives their number. `deflated` belongs on the first frame of a message alone. */
+static size_t chopin__ws_put_head(char out[10], unsigned opcode, bool fin, bool deflated, uint64_t len) {
+    size_t wide = len < 126 ? 0 : len <= UINT16_MAX ? 2 : 8;
+    out[0] = (char)(opcode | (fin ? 0x80u : 0u) | (deflated ? 0x40u : 0u));
+    out[1] = (char)(wide == 0 ? len : wide == 2 ? 126 : 127);
+    for (size_t i = 0; i < wide; i++) out[2 + i] = (char)(len >> (8 * (wide - 1 - i)) & 0xff);
+    return 2 + wide;
+}
+
+typedef struct chopin__ws_writer {      // a message that leaves in frames of at most `max_frame` bytes
+    chopin_str rest;
+    size_t     max_frame;               // 0: one frame, however long
+    uint8_t    opcode;                  // of the next frame
+    bool       deflated;                // likewise
+    bool       done;
+} chopin__ws_writer;
+
+static void chopin__ws_writer_init(chopin__ws_writer *w, unsigned opcode, bool deflated, chopin_str message, size_t max_frame) {
+    *w = (chopin__ws_writer){ message, max_frame ? max_frame : SIZE_MAX, (uint8_t)opcode, deflated, false };
+}
+
+/* The next frame: its head in `head`, its payload as a view. 0: there is none any more. An empty message has one. */
+static size_t chopin__ws_write(chopin__ws_writer *w, char head[10], chopin_str *payload) {
+    if (w->done) return 0;
+    size_t n = chopin__min(w->rest.len, w->max_frame);
+    w->done = n == w->rest.len;
+    *payload = chopin__str(w->rest.ptr, n);
+    size_t size = chopin__ws_put_head(head, w->opcode, w->done, w->deflated, n);
+    if (n) w->rest = chopin__str(w->rest.ptr + n, w->rest.len - n);
+    w->opcode = CHOPIN__WS_CONTINUATION;
+    w->deflated = false;
+    return size;
+}
+
+/* The payload of a close frame: the code and as much of the reason as fits and is UTF-8, cut between characters. A code that must not be sent
+ * (1005, 1006, 0 for "none", ...) gives an empty payload. */
+static size_t chopin__ws_put_close(char out[CHOPIN__WS_CONTROL_MAX], unsigned code, chopin_str reason) {
+    size_t at = 2, n;
+    if (!chopin__ws_close_code_ok(code)) return 0;
+    out[0] = (char)(code >> 8);
+    out[1] = (char)(code & 0xff);
+    while ((n = chopin__utf8_length(reason.ptr, reason.len)) > 0 && at + n <= CHOPIN__WS_CONTROL_MAX) {
+        memcpy(out + at, reason.ptr, n);
+        at += n;
+        reason = chopin__str(reason.ptr + n, reason.len - n);
+    }
+    return at;
+}
+
+/* ---- pings that wait to be answered: only the latest needs a pong (RFC 6455 5.5.3), so a flood of them costs one ---- */
+typedef struct chopin__ws_pong {
+    bool    due;
+    uint8_t len;
+    char    data[CHOPIN__WS_CONTROL_MAX];
+} chopin__ws_pong;
+
+static void chopin__ws_ping(chopin__ws_pong *p, chopin_str data) {
+    CHOPIN_ASSERT(data.len <= CHOPIN__WS_CONTROL_MAX);
+    if (data.len) memcpy(p->data, data.ptr, data.len);
+    p->len = (uint8_t)data.len;
+    p->due = true;
+}
+
+/* Writes the pong frame that is due; 0: none is. */
+static size_t chopin__ws_put_pong(chopin__ws_pong *p, char out[2 + CHOPIN__WS_CONTROL_MAX]) {
+    char   head[10];
+    size_t n = chopin__min(p->len, CHOPIN__WS_CONTROL_MAX);
+    if (!p->due) return 0;
+    chopin__ws_put_head(head, CHOPIN__WS_PONG, true, false, n);
+    memcpy(out, head, 2);
+    memcpy(out + 2, p->data, n);
+    p->due = false;
+    return 2 + n;
+}
+
+#ifdef CHOPIN_WITH_ZLIB
+/* ---- permessage-deflate, done (RFC 7692 7.2) ---- */
+#define CHOPIN__WS_ZLIB_PIECE ((size_t)1 << 30)     // zlib counts in unsigned int
+#define CHOPIN__WS_ZLIB_HEAD  16                    // in front of its blocks: their size, which our allocator wants to know
+
+static void *chopin__ws_zlib_alloc(void *heap, unsigned count, unsigned size) {
+    size_t bytes;
+    if (__builtin_mul_overflow((size_t)count, (size_t)size, &bytes) || !chopin__add_ok(bytes, CHOPIN__WS_ZLIB_HEAD, &bytes)) return NULL;
+    char *block = chopin__alloc(heap, bytes);
+    if (!block) return NULL;
+    memcpy(block, &bytes, sizeof bytes);
+    return block + CHOPIN__WS_ZLIB_HEAD;
+}
+
+static void chopin__ws_zlib_free(void *heap, void *ptr) {
+    char  *block = (char *)ptr - CHOPIN__WS_ZLIB_HEAD;
+    size_t bytes;
+    memcpy(&bytes, block, sizeof bytes);
+    chopin__release(heap, block, bytes);
+}
+
+typedef struct chopin__ws_inflater {
+    z_stream z;
+    uint64_t max_message;               // decoded
+    uint64_t size;                      // of this message, decoded, so far
+    const char *why;                    // as in the reader
+    bool     open;
+    bool     no_takeover;
+    bool     text;                      // this message
+    uint8_t  tail;                      // bytes of the end mark that were fed
+    chopin__utf8 utf8;
+} chopin__ws_inflater;
+
+/* About 7 KiB, and the window as soon as something is kept in it. False: out of memory. */
+static bool chopin__ws_inflate_open(chopin__ws_inflater *f, chopin__heap *heap, const chopin__ws_deflate_terms *terms, uint64_t max_message) {
+    *f = (chopin__ws_inflater){ .z = { .zalloc = chopin__ws_zlib_alloc, .zfree = chopin__ws_zlib_free, .opaque = heap },
+                                .max_message = max_message, .no_takeover = terms->client_no_takeover };
+    f->open = inflateInit2(&f->z, -(int)terms->client_bits) == Z_OK;
+    return f->open;
+}
+
+static void chopin__ws_inflate_close(chopin__ws_inflater *f) {
+    if (f->open) inflateEnd(&f->z);
+    f->open = false;
+}
+
+/* A message whose first piece is `deflated` begins. */
+static void chopin__ws_inflate_begin(chopin__ws_inflater *f, bool text) {
+    if (f->no_takeover) inflateReset(&f->z);
+    f->text = text;
+    f->tail = 0;
+    f->size = 0;
+    f->utf8 = (chopin__utf8){ 0 };
+}
+
+static int chopin__ws_inflate_fail(chopin__ws_inflater *f, int code, const char *why) {
+    f->why = why;
+    return -code;
+}
+
+/* One call of zlib, with what is next: the input, then the mark that every sender leaves out (7.2.2). Gives its verdict. */
+static int chopin__ws_inflate_step(chopin__ws_inflater *f, chopin_str *in, bool last) {
+    static const uint8_t mark[4] = { 0, 0, 0xff, 0xff };
+    bool   ours = in->len == 0 && last;
+    size_t n    = ours ? sizeof mark - f->tail : chopin__min(in->len, CHOPIN__WS_ZLIB_PIECE);
+    f->z.next_in  = (Bytef *)(uintptr_t)(ours ? mark + f->tail : (const uint8_t *)in->ptr);
+    f->z.avail_in = (uInt)n;
+    int rc = inflate(&f->z, Z_SYNC_FLUSH);
+    n -= f->z.avail_in;
+    if (ours)   f->tail = (uint8_t)(f->tail + n);
+    else if (n) *in = chopin__str(in->ptr + n, in->len - n);
+    // A sender may end its blocks with a final one and go on behind it (7.2.3.4); the window stays.
+    if (rc == Z_STREAM_END) rc = inflateResetKeep(&f->z);
+    return rc == Z_BUF_ERROR ? Z_OK : rc;
+}
+
+/* Inflates as much of *in, a piece of the message (the `last` one?), as `cap` bytes at `out` take, and says how many in *n.
+ * 2: `out` is full, there may be more: call again with what is left of *in, be it nothing. 0: *in is used up, go on with the next piece. 1: the
+ * message is complete. Negative: minus the close code (1007 bad data or text, 1009 above max_message, 1011 no memory), f->why says what for. What was inflated is
+ * never more than one byte above the limit. */
+static int chopin__ws_inflate(chopin__ws_inflater *f, chopin_str *in, bool last, char *out, size_t cap, size_t *n) {
+    uint64_t room = f->max_message - f->size;                           // and one byte, by which we see that there is more
+    size_t   most = chopin__min(room < CHOPIN__WS_ZLIB_PIECE ? (size_t)room + 1 : CHOPIN__WS_ZLIB_PIECE, cap);
+    bool     more;
+    CHOPIN_ASSERT(cap > 0 && f->open);
+    *n = 0;
+    f->z.next_out  = (Bytef *)out;
+    f->z.avail_out = (uInt)most;
+    do {
+        int rc = chopin__ws_inflate_step(f, in, last);
+        if (rc == Z_MEM_ERROR) return chopin__ws_inflate_fail(f, CHOPIN__WS_INTERNAL, "out of memory for a compressed message");
+        if (rc != Z_OK) return chopin__ws_inflate_fail(f, CHOPIN__WS_INVALID, "compressed message is damaged");
+        more = in->len > 0 || (last && f->tail < 4);
+    } while (more && f->z.avail_out > 0);
+    *n = most - f->z.avail_out;
+    f->size += *n;
+    if (f->size > f->max_message) return chopin__ws_inflate_fail(f, CHOPIN__WS_TOO_BIG, "message too large (raise chopin_options.ws_max_message)");
+    if (f->text && !chopin__utf8_feed(&f->utf8, out, *n)) return chopin__ws_inflate_fail(f, CHOPIN__WS_INVALID, "text is not UTF-8");
+    if (f->z.avail_out == 0) return 2;
+    if (!last) return 0;
+    if (!(f->z.data_type & 128)) return chopin__ws_inflate_fail(f, CHOPIN__WS_INVALID, "compressed message is cut short");   // not between two blocks
+    if (f->text && f->utf8.left) return chopin__ws_inflate_fail(f, CHOPIN__WS_INVALID, "text is not UTF-8");
+    return 1;
+}
+
+typedef struct chopin__ws_deflater {
+    z_stream z;
+    bool     open;
+    bool     no_takeover;
+} chopin__ws_deflater;
+
+/* `level` 1 to 9. Memory: 4 windows and as much again at most: 256 KiB for 15 bits, 6 for 9. False: out of memory. */
+static bool chopin__ws_deflate_open(chopin__ws_deflater *d, chopin__heap *heap, const chopin__ws_deflate_terms *terms, int level) {
+    *d = (chopin__ws_deflater){ .z = { .zalloc = chopin__ws_zlib_alloc, .zfree = chopin__ws_zlib_free, .opaque = heap }, .no_takeover = terms->server_no_takeover };
+    d->open = deflateInit2(&d->z, level, Z_DEFLATED, -(int)terms->server_bits, terms->server_bits - 7, Z_DEFAULT_STRATEGY) == Z_OK;
+    return d->open;
+}
+
+static void chopin__ws_deflate_close(chopin__ws_deflater *d) {
+    if (d->open) deflateEnd(&d->z);
+    d->open = false;
+}
+
+/* Bytes that chopin__ws_deflate() may want for a message of `len`; 0: too long to be compressed, send it plain. */
+static size_t chopin__ws_deflate_bound(chopin__ws_deflater *d, size_t len) {
+    return len > CHOPIN__WS_ZLIB_PIECE ? 0 : (size_t)deflateBound(&d->z, (uLong)len) + 16;
+}
+
+/* Compresses a whole message. False: it does not fit in `cap` bytes; nothing may be sent of it but the message as it was. */
+static bool chopin__ws_deflate(chopin__ws_deflater *d, chopin_str message, char *out, size_t cap, size_t *n) {
+    CHOPIN_ASSERT(cap > 0 && d->open);
+    *n = 1;
+    out[0] = 0;                                                         // an empty message (7.2.3.6); zlib would flush nothing twice
+    if (message.len == 0) return true;
+    if (message.len > CHOPIN__WS_ZLIB_PIECE) return false;
+    if (d->no_takeover) deflateReset(&d->z);
+    d->z.next_in   = (Bytef *)(uintptr_t)message.ptr;
+    d->z.avail_in  = (uInt)message.len;
+    d->z.next_out  = (Bytef *)out;
+    d->z.avail_out = (uInt)chopin__min(cap, UINT32_MAX);
+    deflate(&d->z, Z_SYNC_FLUSH);
+    *n = chopin__min(cap, UINT32_MAX) - d->z.avail_out;
+    bool ok = d->z.avail_in == 0 && d->z.avail_out > 0 && *n > 4 && memcmp(out + *n - 4, "\0\0\xff\xff", 4) == 0;
+    if (ok) *n -= 4;
+    else    deflateReset(&d->z);                                        // the client never saw this: nothing may refer to it
+    return ok;
+}
+#endif
+
+/* ==========================================================================================================
    >>io   the door between connections and the system: ports, what a backend does for them, the table of functions
    A port is a descriptor with two operations embedded, in and out. A backend speaks of finished work: epoll makes the
    system call inside wait() (or at once, in start()) and io_uring will have made it; the rooms below cannot tell them apart.
@@ -5547,13 +8195,13 @@ enum {                                  // numbers of the kernel's interface
     CHOPIN__CQE_BUFFER = 1 << 0, CHOPIN__CQE_MORE = 1 << 1, CHOPIN__CQE_BUFFER_SHIFT = 16,
 };
 
-enum { CHOPIN__URING_ENTRIES = 1024, CHOPIN__URING_BUFFERS = 1024, CHOPIN__URING_BUFFERS_FIRST = 64, CHOPIN__URING_NOBODY = -1, CHOPIN__URING_KEPT = -2 };
+enum { CHOPIN__URING_ENTRIES = 1024, CHOPIN__URING_BUFFERS = 1024, CHOPIN__URING_BUFFERS_FIRST = 32, CHOPIN__URING_PART = 16384, CHOPIN__URING_DIRECT = 32768, CHOPIN__URING_NOBODY = -1, CHOPIN__URING_KEPT = -2 };
 
 /* What a result belongs to, in bits 24 to 31 of user_data; below stands the index in the slab, above its generation. */
-typedef enum chopin__uring_kind { CHOPIN__U_NOTHING, CHOPIN__U_RECV, CHOPIN__U_ACCEPT, CHOPIN__U_SEND, CHOPIN__U_ROOM, CHOPIN__U_HANGUP, CHOPIN__U_WAIT, CHOPIN__U_WAKE } chopin__uring_kind;
+typedef enum chopin__uring_kind { CHOPIN__U_NOTHING, CHOPIN__U_RECV, CHOPIN__U_INPUT, CHOPIN__U_ACCEPT, CHOPIN__U_SEND, CHOPIN__U_ROOM, CHOPIN__U_HANGUP, CHOPIN__U_WAIT, CHOPIN__U_WAKE } chopin__uring_kind;
 
 /* chopin__port.live */
-enum { CHOPIN__LIVE_IN = 1, CHOPIN__LIVE_ENDING = 2, CHOPIN__LIVE_ROOM = 4, CHOPIN__LIVE_HANGUP = 8 };
+enum { CHOPIN__LIVE_IN = 1, CHOPIN__LIVE_ENDING = 2, CHOPIN__LIVE_ROOM = 4, CHOPIN__LIVE_HANGUP = 8, CHOPIN__LIVE_POLL = 16 };    // POLL: IN is a poll
 
 typedef struct chopin__held {           // input that came while its port was stopped, oldest first
     struct chopin__held *next;
@@ -5643,7 +8291,7 @@ static void chopin__uring_poll(chopin__io *io, const chopin__port *port, chopin_
 static void chopin__uring_offer(chopin__uring *u, int bid, const chopin__io *io) {
     chopin__uring_buf *b = &u->ring[u->ring_tail & (CHOPIN__URING_BUFFERS - 1)];
     b->addr = (uint64_t)(uintptr_t)u->block[bid];
-    b->len = (uint32_t)io->buf_size;
+    b->len = (uint32_t)chopin__min(io->buf_size, CHOPIN__URING_PART);
     b->bid = (uint16_t)bid;
     u->ring_tail++;
     __atomic_store_n(&u->ring[0].tail, u->ring_tail, __ATOMIC_RELEASE);
@@ -5802,8 +8450,16 @@ static void chopin__uring_watch(chopin__io *io, chopin__port *port) {
     chopin__uring_poll(io, port, CHOPIN__U_HANGUP, 0, CHOPIN__POLL_MULTISHOT);     // hangups come unasked, half ones too: those we know of
 }
 
+/* Much is expected in a buffer of the port's own: then it is received straight there, by poll and recv. The ring's buffers would all be used in turn, and copied. */
+static bool chopin__uring_direct(const chopin__port *port) { return port->kind == CHOPIN__CONNECTION && port->buf && port->room >= CHOPIN__URING_DIRECT; }
+
 static void chopin__uring_receive(chopin__io *io, chopin__port *port) {
     bool listener = port->kind == CHOPIN__LISTENER;
+    if (CHOPIN__UNLIKELY(chopin__uring_direct(port))) {
+        port->live |= CHOPIN__LIVE_IN | CHOPIN__LIVE_POLL;
+        chopin__uring_poll(io, port, CHOPIN__U_INPUT, POLLIN, 0);
+        return;
+    }
     chopin__sqe *s = chopin__uring_wish(io->state, listener ? CHOPIN__OP_ACCEPT : CHOPIN__OP_RECV, port->fd,
                                         chopin__uring_id(io, port, listener ? CHOPIN__U_ACCEPT : CHOPIN__U_RECV));
     port->live |= CHOPIN__LIVE_IN;
@@ -5814,6 +8470,13 @@ static void chopin__uring_receive(chopin__io *io, chopin__port *port) {
         s->ioprio = CHOPIN__RECV_MULTISHOT;
         s->flags = CHOPIN__SQE_BUFFER_SELECT;
     }
+}
+
+/* The recv that repeats itself is to end; what it has taken comes first. */
+static void chopin__uring_end_recv(chopin__io *io, chopin__port *port) {
+    if ((port->live & (CHOPIN__LIVE_IN | CHOPIN__LIVE_ENDING | CHOPIN__LIVE_POLL)) != CHOPIN__LIVE_IN) return;
+    port->live |= CHOPIN__LIVE_ENDING;
+    chopin__uring_cancel(io, port, CHOPIN__U_RECV);
 }
 
 /* The short way: one block, handed to the ring. It counts as taken. */
@@ -5859,6 +8522,7 @@ static bool chopin__uring_start(chopin__io *io, chopin__port *port, int what) {
     if (what & CHOPIN__LATER) { chopin__uring_list(io, port); return false; }
     if (port->held || port->ready & CHOPIN__HUNG)  chopin__uring_list(io, port);
     else if (!(port->live & CHOPIN__LIVE_IN))      chopin__uring_receive(io, port);
+    else if (chopin__uring_direct(port))           chopin__uring_end_recv(io, port);
     return false;
 }
 
@@ -5906,7 +8570,7 @@ static void chopin__uring_detach(chopin__io *io, chopin__port *port, bool close_
     if (port->kind == CHOPIN__LISTENER && port->live & CHOPIN__LIVE_IN) chopin__uring_cancel_now(u, chopin__uring_id(io, port, CHOPIN__U_ACCEPT), 0);
     if (port->kind == CHOPIN__WAITER && port->armed)                    chopin__uring_cancel(io, port, CHOPIN__U_WAIT);
     if (port->kind == CHOPIN__CONNECTION) {
-        if (port->live & CHOPIN__LIVE_IN)     chopin__uring_cancel(io, port, CHOPIN__U_RECV);
+        if (port->live & CHOPIN__LIVE_IN)     chopin__uring_cancel(io, port, port->live & CHOPIN__LIVE_POLL ? CHOPIN__U_INPUT : CHOPIN__U_RECV);
         if (port->live & CHOPIN__LIVE_ROOM)   chopin__uring_cancel(io, port, CHOPIN__U_ROOM);
         if (port->live & CHOPIN__LIVE_HANGUP) chopin__uring_cancel(io, port, CHOPIN__U_HANGUP);
     }
@@ -5945,10 +8609,7 @@ static bool chopin__uring_hold(chopin__io *io, chopin__port *port, char *block, 
     while (*last) last = &(*last)->next;
     *last = held;
     port->ready |= CHOPIN__IN;
-    if ((port->live & (CHOPIN__LIVE_IN | CHOPIN__LIVE_ENDING)) == CHOPIN__LIVE_IN) {
-        port->live |= CHOPIN__LIVE_ENDING;
-        chopin__uring_cancel(io, port, CHOPIN__U_RECV);
-    }
+    chopin__uring_end_recv(io, port);
     return true;
 }
 
@@ -6028,7 +8689,8 @@ static bool chopin__uring_run(chopin__io *io, chopin__port *port, chopin__event 
 
 /* A recv has ended: `res` says why. */
 static bool chopin__uring_input_over(chopin__io *io, chopin__port *port, int32_t res, chopin__event *event) {
-    if (res == -ENOBUFS) chopin__uring_grow(io, 2 * ((chopin__uring *)io->state)->buffers);
+    chopin__uring *u = io->state;
+    if (res == -ENOBUFS && (uint32_t)u->buffers < io->ports->used) chopin__uring_grow(io, 2 * u->buffers);      // one busy sender is no reason
     if (res == -ENOBUFS || res == -ECANCELED || res == -EINTR || res == -EAGAIN) { chopin__uring_list(io, port); return false; }
     if (res < 0) return chopin__uring_lost(port, event);
     port->ready |= CHOPIN__HUNG;
@@ -6044,6 +8706,19 @@ static inline bool chopin__uring_received(chopin__io *io, chopin__port *port, co
     if (CHOPIN__LIKELY(e->res > 0)) return chopin__uring_input(io, port, (int)(e->flags >> CHOPIN__CQE_BUFFER_SHIFT), (uint32_t)e->res, event);
     if (e->flags & CHOPIN__CQE_BUFFER) chopin__uring_offer(io->state, (int)(e->flags >> CHOPIN__CQE_BUFFER_SHIFT), io);
     return chopin__uring_input_over(io, port, e->res, event);
+}
+
+/* Something can be received, straight into the port's own buffer. */
+static bool chopin__uring_readable(chopin__io *io, chopin__port *port, chopin__event *event) {
+    port->live &= (uint8_t)~(CHOPIN__LIVE_IN | CHOPIN__LIVE_ENDING | CHOPIN__LIVE_POLL);
+    if (!(port->armed & CHOPIN__IN)) { chopin__uring_watch(io, port); return false; }
+    char   *to = port->buf ? port->buf : io->buf;
+    ssize_t n = chopin__sys_recv(port->fd, to, port->buf ? port->room : io->buf_size);
+    chopin__count(&io->receives);
+    if (n == 0) return chopin__uring_input_over(io, port, 0, event);
+    if (n < 0)  return chopin__uring_input_over(io, port, -errno, event);
+    chopin__uring_list(io, port);                            // it will want more
+    return chopin__event_is(event, port, CHOPIN__IN, n, to);
 }
 
 static bool chopin__uring_accepted(chopin__io *io, chopin__port *port, const chopin__cqe *e, chopin__event *event) {
@@ -6132,6 +8807,7 @@ static inline bool chopin__uring_result(chopin__io *io, const chopin__cqe *e, ch
     switch (kind) {
     case CHOPIN__U_RECV:   return chopin__uring_received(io, port, e, event);
     case CHOPIN__U_SEND:   return chopin__uring_sent(io, port, e->res, event);
+    case CHOPIN__U_INPUT:  return chopin__uring_readable(io, port, event);
     case CHOPIN__U_ACCEPT: return chopin__uring_accepted(io, port, e, event);
     case CHOPIN__U_ROOM:   return chopin__uring_room(io, port, event);
     case CHOPIN__U_WAIT:   return chopin__uring_waited(port, e->res, event);
@@ -6542,6 +9218,7 @@ typedef struct chopin__wait {           // lives on the stack of the parked fibe
     bool           wakeable;            // chopin_wake() ends it
     bool           of_turn;             // linked by next_turn
     bool           stubborn;            // must not end before its event: another thread uses the stack
+    bool           endless;             // ends when the server is to stop: it might never do so by itself
 } chopin__wait;
 
 typedef struct chopin__post {           // a message to a worker
@@ -6578,6 +9255,7 @@ struct chopin_worker {
     chopin__wheel   wheel;
     int64_t         now;                // milliseconds, read once a turn
     int64_t         date_due;           // when the Date line is made anew
+    int64_t         wall_s;             // the time in it
     chopin__preset  preset;
     chopin__pieces  pieces;
     chopin__pool    inputs;             // receive buffers
@@ -6610,6 +9288,9 @@ struct chopin_worker {
     int             listener_count;
     chopin__guard_limiter limiters[CHOPIN__LIMITS]; // one for each chopin_limit(), made when first asked
     int             spare_fd;           // given up to answer when descriptors run out
+    struct chopin__topics *topics;      // made by the first subscription
+    struct chopin__files  *files;       // made by the first request for a file ...
+    void          (*files_done)(chopin_worker *w); // ... with what takes it apart
     // any thread
     _Atomic(chopin__post *) inbox;
     _Alignas(64) chopin__counts counts;
@@ -6666,6 +9347,9 @@ struct chopin_ctx {
     bool             woken;             // chopin_wake() came before chopin_park()
     bool             form_checked;
     size_t           room_below;        // not 0: a writer waits until less than that is unsent
+    bool             slim;              // `base` is a copy: no buffer needs to be kept for it
+    chopin_ws       *ws;                // what the connection has become
+    struct chopin__upload *upload;      // its multipart body, once asked for
     chopin__reply    reply;
     chopin__deferred *deferred;
     chopin__wait    *wait;              // what its handler is parked on
@@ -7085,6 +9769,7 @@ static void chopin__conn_tidy_input(chopin_worker *w, chopin__conn *k) {
 /* The handler parks: the buffer under its views becomes the request's own, and the input behind it moves to another one. */
 static bool chopin__ctx_pin(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
     if (c->pinned || !k->buf) return true;
+    if (c->slim) return chopin__conn_own_input(w, k);
     uint32_t left = k->len - k->pos;
     char *fresh = k->borrowed || left ? chopin__pool_take(&w->inputs) : NULL;
     char *second = k->borrowed && left ? chopin__pool_take(&w->inputs) : NULL;
@@ -7102,6 +9787,17 @@ static bool chopin__ctx_pin(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
     k->len = left;
     k->borrowed = false;
     return true;
+}
+
+/* For handlers that will be parked for long: the head is copied, so that no whole buffer is kept for it. Without effect when that cannot be. */
+static void chopin__ctx_slim(chopin_ctx *c) {
+    chopin__conn *k = c->k;
+    const char   *end = k->buf + k->pos;
+    if (c->slim || c->pinned || c->body.mode || !k->buf || c->base < k->buf || c->base > end) return;
+    chopin_str copy = chopin__arena_copy(&c->arena, chopin__str(c->base, (size_t)(end - c->base)));
+    if (!copy.ptr) { c->arena.full = false; return; }
+    c->base = copy.ptr;
+    c->slim = true;
 }
 
 /* ---- request bodies ---- */
@@ -7339,7 +10035,7 @@ static void chopin__wait_link(chopin_worker *w, chopin__wait *wait, int64_t due)
  * fiber. FULL: no fiber is to be had, nothing has happened. */
 static int chopin__park(chopin_worker *w, chopin_ctx *c, chopin__wait *wait, int64_t due) {
     if (c && c->gone && !wait->stubborn) return CHOPIN_GONE;
-    if (w->cancelled && !wait->stubborn) return CHOPIN_CANCELED;
+    if ((w->cancelled && !wait->stubborn) || (w->draining && wait->endless)) return CHOPIN_CANCELED;
     chopin__fiber *next = w->parked_count < w->site->options.max_parked ? chopin__fiber_take(&w->fibers) : NULL;
     if (!next) return CHOPIN_FULL;
     if (c && !chopin__ctx_pin(w, c->k, c)) { chopin__fiber_give(&w->fibers, next); return CHOPIN_MEMORY; }
@@ -7939,7 +10635,7 @@ static int chopin__body_pull(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
 /* Waits for input until `due`. Only the time that a reader waits counts for the minimum rate. */
 static int chopin__read_await(chopin_ctx *c, int64_t due) {
     chopin__body *b = &c->body;
-    chopin__wait  wait = { .fiber = NULL };
+    chopin__wait  wait = { .endless = b->mode == CHOPIN__RAW };
     chopin__body_continue(c);
     b->wanted = true;
     b->started = c->w->now - b->waited;
@@ -7977,6 +10673,81 @@ static int64_t chopin__read(chopin_ctx *c, char *to, size_t n, int64_t due) {
     if (end < 0) { chopin__body_refuse(c, -end); return CHOPIN_MALFORMED; }
     if (b->got || b->complete) return (int64_t)b->got;
     return b->failed ? CHOPIN_ANSWERED : b->mode == CHOPIN__RAW ? rc : chopin__park_failed(c, rc);
+}
+
+/* ---- multipart bodies as they come ---- */
+
+typedef struct chopin__upload {         // in the arena
+    chopin__multipart m;
+    chopin_ctx *c;
+    char       *block;                  // of w->inputs: what was read
+    chopin_str  in, data;               // what of it was not looked at; what of it belongs to the part and was not handed on
+    bool        in_part, over;
+} chopin__upload;
+
+static void chopin__upload_free(void *arg) {
+    chopin__upload *u = arg;
+    chopin__pool_give(&u->c->w->inputs, u->block);
+}
+
+static int chopin__upload_fail(chopin_ctx *c, int status, const char *why) {
+    c->body.failed = status;
+    c->k->linger = true;
+    return chopin__fail_by_us(c, status, why);
+}
+
+/* The next event of the reader, with what must be read for it: CHOPIN__MULTIPART_..., or negative. */
+static int chopin__upload_step(chopin__upload *u) {
+    for (;;) {
+        int rc = chopin__multipart_next(&u->m, &u->in, &u->data);
+        if (rc > 0) return rc;
+        if (rc < 0) return chopin__upload_fail(u->c, -rc, u->m.why);
+        int64_t n = chopin__read(u->c, u->block, u->c->w->inputs.block_size, CHOPIN__NEVER);
+        if (n < 0) return (int)n;
+        if (n == 0 && (rc = chopin__multipart_finish(&u->m)) < 0) return chopin__upload_fail(u->c, -rc, u->m.why);
+        if (n == 0) return CHOPIN__MULTIPART_END;
+        u->in = chopin__str(u->block, (size_t)n);
+    }
+}
+
+/* `content_type` is the request's. NULL: the client has been told. */
+static chopin__upload *chopin__upload_begin(chopin_ctx *c, chopin_str content_type) {
+    const chopin_options *o = &c->w->site->options;
+    chopin__multipart_rules rules = { o->max_parts, o->max_part_head, o->max_part_name, o->max_field, UINT64_MAX, UINT64_MAX };     // max_body counts already
+    chopin_str boundary;
+    int rc = chopin__multipart_boundary(content_type, &boundary);
+    if (rc < 0) { chopin__upload_fail(c, -rc, rc == -415 ? "the body must be multipart/form-data" : "no boundary of 1 to 70 characters in the Content-Type"); return NULL; }
+    chopin__upload *u = chopin__arena_alloc(&c->arena, sizeof *u);
+    if (!u) return NULL;
+    *u = (chopin__upload){ .c = c, .in = CHOPIN_STR(""), .block = chopin__pool_take(&c->w->inputs) };
+    if (u->block && chopin__multipart_init(&u->m, &rules, boundary, &c->arena)) return u;
+    if (u->block) chopin__pool_give(&c->w->inputs, u->block);
+    c->arena.full = true;
+    return NULL;
+}
+
+/* Up to `n` bytes of the part; 0 at its end. */
+static int64_t chopin__upload_read(chopin__upload *u, char *to, size_t n) {
+    while (u->in_part && !u->data.len) {
+        int rc = chopin__upload_step(u);
+        if (rc < 0) { u->in_part = false; u->over = true; return rc; }
+        if (rc == CHOPIN__MULTIPART_PART_END) u->in_part = false;
+    }
+    if (!u->in_part) return 0;
+    n = chopin__min(n, u->data.len);
+    memcpy(to, u->data.ptr, n);
+    u->data = chopin__str(u->data.ptr + n, u->data.len - n);
+    return (int64_t)n;
+}
+
+/* To the next part: 1, 0 behind the last one, or negative. */
+static int chopin__upload_next(chopin__upload *u) {
+    int rc = 1;
+    while (!u->over && (rc = chopin__upload_step(u)) > 0 && rc != CHOPIN__MULTIPART_PART && rc != CHOPIN__MULTIPART_END) {}
+    u->data = CHOPIN_STR("");
+    u->in_part = !u->over && rc == CHOPIN__MULTIPART_PART;
+    u->over = !u->in_part;
+    return rc < 0 ? rc : u->in_part;
 }
 
 /* ---- writing ---- */
@@ -8214,12 +10985,465 @@ static int chopin__event_send(chopin_ctx *c, chopin_str id, chopin_str event, in
 static int chopin__event_wait(chopin_ctx *c, chopin__wait *wait, int64_t due) {
     int every = c->w->site->options.sse_heartbeat_ms;
     for (;;) {
+        wait->endless = c->reply.events;
         int64_t beat = c->reply.events && every > 0 && c->w->now + every < due ? c->w->now + every : due;
         int     rc = chopin__park(c->w, c, wait, beat);
         if (rc != CHOPIN_TIMEOUT || beat == due || c->deadline <= c->w->now) return rc;
         rc = chopin__stream_write(c, CHOPIN_STR(":\n\n"));
         if (rc != CHOPIN_OK) return rc;
     }
+}
+
+/* ==========================================================================================================
+   >>websocket   WebSockets on connections: receiving, sending, keeping alive, topics
+   The connection's input is handed to the frame reader of >>ws as it comes; only a whole message wakes the handler. An idle WebSocket owns a parked
+   stack and no buffer. What is broadcast travels as one counted copy by the workers' inboxes and is appended to the queue of each subscriber.
+   ========================================================================================================== */
+#define CHOPIN__WS_KEEP 65536           // a larger message buffer is given back before the next wait
+
+typedef struct chopin__sub {            // one WebSocket's subscription to one topic
+    struct chopin__topic *topic;
+    chopin_ws            *ws;
+    struct chopin__sub   *next, *prev;  // of the topic
+    struct chopin__sub   *other;        // next of the WebSocket's
+} chopin__sub;
+
+typedef struct chopin__topic {
+    struct chopin__topic *next;         // in its bucket
+    chopin__sub          *first;
+    size_t                len;
+    char                  name[];
+} chopin__topic;
+
+typedef struct chopin__topics { uint64_t seed; chopin__topic *bucket[256]; } chopin__topics;
+
+struct chopin_ws {                      // in the request's arena
+    chopin_ctx *c;
+    chopin_ws_options options;
+    chopin__ws_reader reader;
+    chopin__ws_pong   pong;             // that is due
+    chopin_str protocol;
+    char      *text;                    // the message so far
+    size_t     len, cap;
+    uint8_t    kind;
+    bool       ready;                   // it is whole
+    bool       over;                    // nothing more will be received
+    bool       closed;                  // our close frame has been written
+    bool       pinged;                  // and nothing has come since
+    bool       cut;                     // no farewell: it is broken
+    uint16_t   code;                    // the other side's, once over
+    int64_t    seen;                    // when something came, or the ping left
+    int64_t    close_due;
+    chopin__sub *subs;
+    size_t     sub_count;
+#ifdef CHOPIN_WITH_ZLIB
+    bool       deflates;
+    chopin__ws_inflater inflater;
+    chopin__ws_deflater deflater;
+#endif
+};
+
+/* ---- frames out ---- */
+
+static bool chopin__ws_put(chopin_ws *ws, unsigned opcode, chopin_str payload) {
+    char   head[10];
+    size_t n = chopin__ws_put_head(head, opcode, true, false, payload.len);
+    if (ws->c->k->state == CHOPIN__DEAD) return false;
+    return chopin__stream_put(ws->c, chopin__str(head, n)) && chopin__stream_put(ws->c, payload);
+}
+
+/* Says why it ends, once. */
+static void chopin__ws_say_close(chopin_ws *ws, unsigned code, chopin_str reason) {
+    char payload[CHOPIN__WS_CONTROL_MAX];
+    if (ws->closed) return;
+    ws->closed = true;
+    chopin__ws_put(ws, 8, chopin__str(payload, chopin__ws_put_close(payload, code, reason)));
+}
+
+/* The pong that is due, if the other side reads at all: else a flood of pings would fill our memory. */
+static void chopin__ws_answer_ping(chopin_ws *ws) {
+    char   frame[2 + CHOPIN__WS_CONTROL_MAX];
+    size_t n = ws->closed || ws->c->k->port.out.bytes > ws->c->w->site->options.high_water ? 0 : chopin__ws_put_pong(&ws->pong, frame);
+    if (n) chopin__stream_put(ws->c, chopin__str(frame, n));
+}
+
+/* ---- frames in ---- */
+
+static void chopin__ws_break(chopin_ws *ws, unsigned code, const char *why) {
+    chopin__log(&ws->c->w->site->logger, CHOPIN_DEBUG, "WebSocket closed with %u: %s", code, why);
+    ws->over = true;
+    ws->code = (uint16_t)code;
+    chopin__ws_say_close(ws, code, chopin__str_z(why));
+}
+
+/* Room for `more` bytes of the message, whose length the reader has checked. */
+static bool chopin__ws_room(chopin_ws *ws, size_t more) {
+    size_t need = ws->len + more, cap = chopin__max(chopin__max(need, ws->cap * 2), 512);
+    if (need <= ws->cap) return true;
+    char *text = chopin__realloc(&ws->c->w->site->heap, ws->text, ws->cap, cap);
+    if (!text) return false;
+    ws->text = text;
+    ws->cap = cap;
+    return true;
+}
+
+static bool chopin__ws_append(chopin_ws *ws, chopin_str piece) {
+    if (!chopin__ws_room(ws, piece.len)) return false;
+    if (piece.len) memcpy(ws->text + ws->len, piece.ptr, piece.len);
+    ws->len += piece.len;
+    return true;
+}
+
+#ifdef CHOPIN_WITH_ZLIB
+static bool chopin__ws_inflate_piece(chopin_ws *ws, const chopin__ws_event *e) {
+    chopin_str in = e->data;
+    int rc = 2;
+    if (e->first) chopin__ws_inflate_begin(&ws->inflater, e->opcode == 1);
+    while (rc == 2) {
+        size_t n = 0;
+        if (!chopin__ws_room(ws, chopin__max(in.len * 2, 1024))) { chopin__ws_break(ws, 1011, "out of memory"); return false; }
+        rc = chopin__ws_inflate(&ws->inflater, &in, e->last, ws->text + ws->len, ws->cap - ws->len, &n);
+        ws->len += n;
+    }
+    if (rc < 0) chopin__ws_break(ws, (unsigned)-rc, ws->inflater.why);
+    return rc >= 0;
+}
+#endif
+
+static void chopin__ws_data(chopin_ws *ws, const chopin__ws_event *e) {
+    if (e->first) { ws->len = 0; ws->kind = e->opcode; }
+#ifdef CHOPIN_WITH_ZLIB
+    if (e->deflated) {
+        if (chopin__ws_inflate_piece(ws, e)) ws->ready = e->last;
+        return;
+    }
+#endif
+    if (!chopin__ws_append(ws, e->data)) { chopin__ws_break(ws, 1011, "out of memory"); return; }
+    ws->ready = e->last;
+}
+
+static void chopin__ws_take(chopin_ws *ws, const chopin__ws_event *e) {
+    switch (e->opcode) {
+    case 8:
+        ws->over = true;
+        ws->code = e->code;
+        chopin__ws_say_close(ws, e->code, CHOPIN_STR(""));
+        break;
+    case 9:  chopin__ws_ping(&ws->pong, e->data); break;
+    case 10: break;
+    default: chopin__ws_data(ws, e); break;
+    }
+}
+
+/* chopin__body.pull: looks at what has come, up to the end of a message. */
+static int chopin__ws_pull(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
+    chopin_ws *ws = c->ws;
+    while (!ws->ready && !ws->over && k->pos < k->len) {
+        char  *at = k->buf + k->pos;
+        size_t len = k->len - k->pos;
+        chopin__ws_event e;
+        int rc = chopin__ws_next(&ws->reader, &at, &len, &e);
+        k->pos = k->len - (uint32_t)len;
+        if (rc > 0) chopin__ws_take(ws, &e);
+        if (rc < 0) chopin__ws_break(ws, (unsigned)-rc, ws->reader.why);
+        ws->seen = w->now;
+        ws->pinged = false;
+    }
+    chopin__ws_answer_ping(ws);
+    c->body.got = ws->ready || ws->over;                     // worth waking the handler
+    return 0;
+}
+
+/* When the handler is to look whether the other side is still there. */
+static int64_t chopin__ws_due(const chopin_ws *ws) {
+    const chopin_options *o = &ws->c->w->site->options;
+    if (ws->closed) return ws->close_due;
+    return ws->pinged ? chopin__after(ws->seen, o->ws_pong_ms) : chopin__after(ws->seen, o->ws_ping_ms);
+}
+
+/* Nothing has come for long. False: it is over. */
+static bool chopin__ws_silent(chopin_ws *ws) {
+    if (ws->closed || ws->pinged) {
+        if (!ws->closed) chopin__log(&ws->c->w->site->logger, CHOPIN_DEBUG, "WebSocket cut: no answer to a ping");
+        ws->over = ws->closed = ws->cut = true;
+        ws->code = 1006;
+        return false;
+    }
+    ws->pinged = true;
+    ws->seen = ws->c->w->now;
+    return chopin__ws_put(ws, 9, CHOPIN_STR(""));
+}
+
+static void chopin__ws_tidy(chopin_ws *ws) {
+    chopin__conn *k = ws->c->k;
+    if (k->buf && !k->borrowed) chopin__conn_tidy_input(ws->c->w, k);
+    if (ws->cap > CHOPIN__WS_KEEP && !ws->reader.message) {
+        chopin__release(&ws->c->w->site->heap, ws->text, ws->cap);
+        ws->text = NULL;
+        ws->cap = 0;
+    }
+}
+
+static int chopin__ws_await(chopin_ws *ws, int64_t deadline) {
+    int64_t due = chopin__ws_due(ws);
+    int rc = chopin__read_await(ws->c, due < deadline ? due : deadline);
+    if (rc == CHOPIN_TIMEOUT && ws->c->w->now >= deadline) return CHOPIN_TIMEOUT;
+    if (rc == CHOPIN_TIMEOUT) return chopin__ws_silent(ws) ? CHOPIN_OK : CHOPIN_GONE;
+    if (rc == CHOPIN_CANCELED) chopin__ws_say_close(ws, 1001, CHOPIN_STR("the server stops"));
+    return rc;
+}
+
+static int chopin__ws_recv(chopin_ws *ws, chopin_ws_message *m, int64_t deadline) {
+    chopin_ctx *c = ws->c;
+    if (ws->ready) { ws->ready = false; ws->len = 0; }
+    for (int rc = CHOPIN_OK; ; ) {
+        if (c->gone || c->k->state == CHOPIN__DEAD) { ws->code = ws->code ? ws->code : 1006; return CHOPIN_GONE; }
+        if (ws->over) return CHOPIN_GONE;
+        chopin__ws_pull(c->w, c->k, c);
+        chopin__ws_tidy(ws);
+        if (ws->ready) break;
+        if (ws->over) return CHOPIN_GONE;
+        if (rc != CHOPIN_OK) return rc;
+        rc = chopin__ws_await(ws, deadline);
+    }
+    *m = (chopin_ws_message){ (chopin_ws_kind)ws->kind, chopin__str(ws->len ? ws->text : "", ws->len) };
+    return CHOPIN_OK;
+}
+
+/* ---- messages out ---- */
+
+static int chopin__ws_send_frames(chopin_ws *ws, unsigned opcode, bool deflated, chopin_str data) {
+    chopin__ws_writer out;
+    chopin_str piece;
+    char       head[10];
+    size_t     n;
+    int        rc = CHOPIN_OK;
+    chopin__ws_writer_init(&out, opcode, deflated, data, ws->options.fragment ? ws->options.fragment : SIZE_MAX);
+    while (rc == CHOPIN_OK && (n = chopin__ws_write(&out, head, &piece)) > 0) {
+        if (!chopin__stream_put(ws->c, chopin__str(head, n))) return chopin__stream_cut(ws->c, CHOPIN_MEMORY);
+        rc = piece.len > CHOPIN__COPY_BELOW ? chopin__stream_lend(ws->c, piece, CHOPIN_STR("")) : chopin__stream_copy(ws->c, piece, CHOPIN_STR(""));
+    }
+    return rc;
+}
+
+#ifdef CHOPIN_WITH_ZLIB
+/* Compressed, if that is agreed on and worth it; `*done` says whether. */
+static int chopin__ws_send_deflated(chopin_ws *ws, unsigned opcode, chopin_str data, bool *done) {
+    chopin__heap *heap = &ws->c->w->site->heap;
+    size_t size = ws->deflates && data.len >= 64 ? chopin__ws_deflate_bound(&ws->deflater, data.len) : 0, n = 0;
+    char  *text = size ? chopin__alloc(heap, size) : NULL;
+    *done = text && chopin__ws_deflate(&ws->deflater, data, text, size, &n);
+    int rc = *done ? chopin__ws_send_frames(ws, opcode, true, chopin__str(text, n)) : CHOPIN_OK;
+    if (text) chopin__release(heap, text, size);
+    return rc;
+}
+#endif
+
+static int chopin__ws_send(chopin_ws *ws, unsigned opcode, chopin_str data) {
+    if (ws->closed || ws->c->gone || ws->c->k->state == CHOPIN__DEAD) return CHOPIN_GONE;
+#ifdef CHOPIN_WITH_ZLIB
+    bool done;
+    int  rc = chopin__ws_send_deflated(ws, opcode, data, &done);
+    if (done) return rc;
+#endif
+    return chopin__ws_send_frames(ws, opcode, false, data);
+}
+
+/* ---- topics ---- */
+
+static chopin__topic **chopin__topic_at(chopin_worker *w, chopin_str name) {
+    chopin__topic **at = &w->topics->bucket[chopin__hash(w->topics->seed, name.ptr, name.len) & 255];
+    while (*at && !chopin__equal(chopin__str((*at)->name, (*at)->len), name)) at = &(*at)->next;
+    return at;
+}
+
+/* The topic, made if need be. NULL: out of memory. */
+static chopin__topic *chopin__topic_of(chopin_worker *w, chopin_str name) {
+    chopin__heap *heap = &w->site->heap;
+    if (!w->topics) {
+        w->topics = chopin__alloc_zero(heap, sizeof *w->topics);
+        if (!w->topics) return NULL;
+        w->topics->seed = chopin__random_next(&w->random);
+    }
+    chopin__topic **at = chopin__topic_at(w, name), *t = *at;
+    if (t || (t = chopin__alloc_zero(heap, sizeof *t + name.len)) == NULL) return t;
+    t->len = name.len;
+    memcpy(t->name, name.ptr, name.len);
+    *at = t;
+    return t;
+}
+
+static void chopin__topic_forget(chopin_worker *w, chopin__topic *t) {
+    if (t->first) return;
+    *chopin__topic_at(w, chopin__str(t->name, t->len)) = t->next;
+    chopin__release(&w->site->heap, t, sizeof *t + t->len);
+}
+
+/* Unlinks what *at points to. */
+static void chopin__sub_end(chopin_ws *ws, chopin__sub **at) {
+    chopin_worker *w = ws->c->w;
+    chopin__sub   *sub = *at;
+    *at = sub->other;
+    if (sub->prev) sub->prev->next = sub->next;
+    else           sub->topic->first = sub->next;
+    if (sub->next) sub->next->prev = sub->prev;
+    chopin__topic_forget(w, sub->topic);
+    chopin__release(&w->site->heap, sub, sizeof *sub);
+    ws->sub_count--;
+}
+
+static chopin__sub **chopin__sub_find(chopin_ws *ws, chopin_str name) {
+    chopin__sub **at = &ws->subs;
+    while (*at && !chopin__equal(chopin__str((*at)->topic->name, (*at)->topic->len), name)) at = &(*at)->other;
+    return at;
+}
+
+static int chopin__sub_begin(chopin_ws *ws, chopin_str name) {
+    chopin_worker *w = ws->c->w;
+    if (*chopin__sub_find(ws, name)) return CHOPIN_OK;
+    if (ws->sub_count >= w->site->options.ws_max_topics) return CHOPIN_FULL;
+    chopin__sub   *sub = chopin__alloc_zero(&w->site->heap, sizeof *sub);
+    chopin__topic *t = sub ? chopin__topic_of(w, name) : NULL;
+    if (!t) {
+        if (sub) chopin__release(&w->site->heap, sub, sizeof *sub);
+        return CHOPIN_MEMORY;
+    }
+    *sub = (chopin__sub){ .topic = t, .ws = ws, .next = t->first, .other = ws->subs };
+    if (t->first) t->first->prev = sub;
+    t->first = ws->subs = sub;
+    ws->sub_count++;
+    return CHOPIN_OK;
+}
+
+/* ---- broadcasts ---- */
+
+typedef struct chopin__cast {           // one message on its way to all workers
+    _Atomic int   refs;
+    chopin__heap *heap;
+    size_t        size;                 // of the whole allocation
+    chopin_str    topic, frame;
+    chopin__post  post[];               // one for each worker
+} chopin__cast;
+
+static void chopin__cast_release(void *arg) {
+    chopin__cast *cast = arg;
+    if (atomic_fetch_sub(&cast->refs, 1) == 1) chopin__release(cast->heap, cast, cast->size);
+}
+
+static bool chopin__cast_put(chopin_worker *w, chopin__conn *k, chopin__cast *cast) {
+    if (cast->frame.len <= CHOPIN__COPY_BELOW) return chopin__queue_copy(&k->port.out, &w->pieces, cast->frame);
+    atomic_fetch_add(&cast->refs, 1);
+    return chopin__queue_refer(&k->port.out, &w->pieces, cast->frame, chopin__cast_release, cast) != NULL;
+}
+
+/* To one subscriber, unless it is too slow. */
+static void chopin__cast_give(chopin_worker *w, chopin_ws *ws, chopin__cast *cast) {
+    chopin__conn *k = ws->c->k;
+    if (ws->closed || ws->c->gone || k->state == CHOPIN__DEAD) return;
+    if (k->port.out.bytes + cast->frame.len > w->site->options.max_queue) {
+        if (!ws->options.close_slow) return;
+        k->abort = true;
+        chopin__conn_lost(w, k);
+        return;
+    }
+    if (!chopin__cast_put(w, k, cast)) {
+        k->abort = true;
+        chopin__conn_lost(w, k);
+        return;
+    }
+    chopin__conn_settle(w, k);
+}
+
+/* chopin__post.direct: on each worker. */
+static void chopin__cast_arrive(chopin_worker *w, void *arg) {
+    chopin__cast  *cast = arg;
+    chopin__topic *t = w->topics ? *chopin__topic_at(w, cast->topic) : NULL;
+    for (chopin__sub *sub = t ? t->first : NULL, *next; sub; sub = next) {
+        next = sub->next;
+        chopin__cast_give(w, sub->ws, cast);
+    }
+    chopin__cast_release(cast);
+}
+
+/* Ready to be posted `posts` times. NULL: out of memory. */
+static chopin__cast *chopin__cast_make(chopin__heap *heap, chopin_str topic, unsigned opcode, chopin_str data, int posts) {
+    char   head[10];
+    size_t n = chopin__ws_put_head(head, opcode, true, false, data.len), size = sizeof(chopin__cast) + (size_t)posts * sizeof(chopin__post);
+    if (!chopin__add_ok(size, topic.len + n, &size) || !chopin__add_ok(size, data.len, &size)) return NULL;
+    chopin__cast *cast = chopin__alloc(heap, size);
+    if (!cast) return NULL;
+    char *at = (char *)&cast->post[posts];
+    *cast = (chopin__cast){ .heap = heap, .size = size, .topic = chopin__str(at, topic.len), .frame = chopin__str(at + topic.len, n + data.len) };
+    atomic_init(&cast->refs, posts + 1);                     // one is the sender's
+    at = chopin__put(at, topic.ptr, topic.len);
+    at = chopin__put(at, head, n);
+    if (data.len) memcpy(at, data.ptr, data.len);
+    for (int i = 0; i < posts; i++) cast->post[i] = (chopin__post){ .direct = chopin__cast_arrive, .arg = cast };
+    return cast;
+}
+
+/* ---- from request to WebSocket and to the end ---- */
+
+/* chopin_defer(): on every exit. */
+static void chopin__ws_free(void *arg) {
+    chopin_ws *ws = arg;
+    while (ws->subs) chopin__sub_end(ws, &ws->subs);
+    if (ws->text) chopin__release(&ws->c->w->site->heap, ws->text, ws->cap);
+    ws->text = NULL;
+#ifdef CHOPIN_WITH_ZLIB
+    if (ws->deflates) {
+        chopin__ws_inflate_close(&ws->inflater);
+        chopin__ws_deflate_close(&ws->deflater);
+    }
+#endif
+}
+
+/* chopin__reply.finish: says farewell; then the client has some time to do the same (chopin__conn_end). */
+static int chopin__ws_finish(chopin_ctx *c, int rc) {
+    chopin_ws *ws = c->ws;
+    if (c->gone || c->k->state == CHOPIN__DEAD) return CHOPIN_OK;
+    if (ws->cut) return chopin__stream_cut(c, CHOPIN_OK);
+    chopin__ws_say_close(ws, rc < 0 && rc != CHOPIN_GONE ? 1011 : 1000, CHOPIN_STR(""));
+    c->k->linger = true;
+    return CHOPIN_OK;
+}
+
+static bool chopin__ws_origin_ok(chopin_ctx *c, const char *origins) {
+    unsigned   slot = c->head.slot[CHOPIN_H_ORIGIN];
+    chopin_str origin = slot ? chopin__ctx_str(c, c->head.fields[slot - 1].value, c->head.fields[slot - 1].value_len) : chopin__absent();
+    slot = c->head.slot[CHOPIN_H_HOST];
+    chopin_str host = slot ? chopin__ctx_str(c, c->head.fields[slot - 1].value, c->head.fields[slot - 1].value_len) : chopin__absent();
+    return !origin.ptr || chopin__guard_origin_listed(origins, origin) || chopin__guard_same_origin(origin, host);     // programs send none
+}
+
+/* The head of the 101; from here on the connection speaks frames. */
+static bool chopin__ws_switch(chopin_ctx *c, chopin_ws *ws, const chopin__ws_shake *shake) {
+    chopin__reply *r = &c->reply;
+    if (!chopin__ws_answer(shake, 101, r, &c->arena)) return false;
+    r->status = 101;
+    r->type = chopin__absent();
+    if (!chopin__reply_write_head(&c->k->port.out, &c->w->pieces, &c->w->preset, r, (chopin__framing){ .unsized = true }, false)) return false;
+    r->left = true;
+    r->stream = CHOPIN__STREAM_SILENT;
+    r->finish = chopin__ws_finish;
+    c->k->keep = false;
+    c->deadline = CHOPIN__NEVER;
+    chopin__ctx_slim(c);
+    c->body = (chopin__body){ .mode = CHOPIN__RAW, .arrived = true, .left = UINT64_MAX, .pull = chopin__ws_pull };
+    c->ws = ws;
+    ws->seen = c->w->now;
+    return true;
+}
+
+static void chopin__ws_open(chopin_ctx *c, chopin_ws *ws, const chopin__ws_shake *shake) {
+    const chopin_options *o = &c->w->site->options;
+    bool deflate = false;
+    ws->c = c;
+    ws->protocol = shake->protocol.ptr ? chopin__arena_copy(&c->arena, shake->protocol) : chopin__absent();
+#ifdef CHOPIN_WITH_ZLIB
+    deflate = ws->deflates = shake->deflate.on;
+#endif
+    chopin__ws_reader_init(&ws->reader, o->ws_max_frame, o->ws_max_message, deflate);
 }
 
 /* ==========================================================================================================
@@ -8463,20 +11687,26 @@ static void chopin__worker_close_listeners(chopin_worker *w, bool hand_over) {
     w->listener_count = 0;
 }
 
+/* Waits under way fail; `endless`: those that might go on for ever. */
+static void chopin__worker_end_waits(chopin_worker *w, bool endless) {
+    for (chopin__wait *wait = w->parked, *next; wait; wait = next) {
+        next = wait->next;
+        if (!wait->stubborn && (wait->endless || !endless)) chopin__wake(w, wait, CHOPIN_CANCELED);
+    }
+}
+
+/* From now on all waits fail, those under way included. */
+static void chopin__worker_cancel(chopin_worker *w) {
+    w->cancelled = true;
+    chopin__worker_end_waits(w, false);
+}
+
 static void chopin__worker_drain(chopin_worker *w) {
     w->draining = true;
+    chopin__worker_end_waits(w, true);
     chopin__worker_close_listeners(w, false);
     chopin__worker_each(w, chopin__worker_close_idle);
     w->drain_due = chopin__after(w->now, w->site->options.drain_timeout_ms);
-}
-
-/* From now on waits fail, those under way included. */
-static void chopin__worker_cancel(chopin_worker *w) {
-    w->cancelled = true;
-    for (chopin__wait *wait = w->parked, *next; wait; wait = next) {
-        next = wait->next;
-        if (!wait->stubborn) chopin__wake(w, wait, CHOPIN_CANCELED);
-    }
 }
 
 /* The drain deadline has passed: first all waits end, a second later what is left is reset. */
@@ -8521,7 +11751,8 @@ static void chopin__worker_clock(chopin_worker *w) {
     if (CHOPIN__LIKELY(w->now < w->date_due)) return;
     struct timespec wall;
     clock_gettime(CLOCK_REALTIME, &wall);
-    chopin__preset_date(&w->preset, wall.tv_sec);
+    w->wall_s = wall.tv_sec;
+    chopin__preset_date(&w->preset, w->wall_s);
     w->date_due = w->now + 1000 - wall.tv_nsec / 1000000;
 }
 
@@ -8678,6 +11909,10 @@ static void chopin__worker_done(chopin_worker *w) {
     for (int i = 0; i < CHOPIN__LIMITS; i++) chopin__guard_limiter_done(&w->limiters[i], &w->site->heap);
     if (w->spare) chopin__pool_give(&w->contexts, w->spare);
     w->spare = NULL;
+    if (w->files_done) w->files_done(w);
+    w->files_done = NULL;
+    if (w->topics) chopin__release(&w->site->heap, w->topics, sizeof *w->topics);
+    w->topics = NULL;
     if (w->inputs.heap) {
         chopin__pool_done(&w->pieces.blocks);
         chopin__pool_done(&w->pieces.nodes);
@@ -8768,6 +12003,7 @@ typedef struct chopin__server {
     size_t         test_cap;
     chopin__guard_limiter test_limiters[CHOPIN__LIMITS]; // of chopin_test_request(), between calls
     struct chopin__owned { struct chopin__owned *next; void *ptr; size_t size; } *owned;
+    struct chopin__last { struct chopin__last *next; void (*fn)(void *arg); void *arg; } *last;   // what chopin_free() calls
 } chopin__server;
 
 static _Atomic(chopin__server *) chopin__served;            // for signal handlers: who is to be stopped
@@ -8810,6 +12046,8 @@ static chopin_str chopin__server_copy(chopin__server *s, chopin_str text) {
     return chopin__str(copy, text.len);
 }
 
+static const char *chopin__server_text(chopin__server *s, const char *text) { return chopin__server_copy(s, chopin__str_z(text)).ptr; }
+
 /* ---- options: one table says name, default, range and environment of each ---- */
 typedef struct chopin__option {         // text in place: pointers would be relocated at load, and cost three times as much
     char        name[21], unit[4];
@@ -8839,9 +12077,18 @@ static const chopin__option chopin__options[] = {
     CHOPIN__SIZE(max_chunk_extensions, "B",   16384,   0,     1 << 30),
     CHOPIN__SIZE(max_drain,            "B",   1 << 18, 0,     1 << 30),
     CHOPIN__SIZE(max_form_fields,      "",    1000,    1,     1 << 24),
+    CHOPIN__SIZE(max_parts,            "",    256,     1,     1 << 24),
+    CHOPIN__SIZE(max_part_head,        "B",   8192,    64,    1 << 20),
+    CHOPIN__SIZE(max_part_name,        "B",   255,     1,     1 << 16),
+    CHOPIN__SIZE(max_field,            "B",   1 << 16, 1,     0),
     CHOPIN__SIZE(max_arena,            "B",   1 << 20, 4096,  1 << 30),
     CHOPIN__SIZE(high_water,           "B",   1 << 16, 1,     1 << 30),
     CHOPIN__SIZE(low_water,            "B",   1 << 14, 0,     1 << 30),
+    CHOPIN__SIZE(ws_max_message,       "B",   1 << 20, 1,     0),
+    CHOPIN__SIZE(ws_max_frame,         "B",   1 << 20, 1,     0),
+    CHOPIN__SIZE(ws_max_topics,        "",    64,      1,     1 << 20),
+    CHOPIN__SIZE(file_cache,           "",    0,       0,     1 << 20),
+    CHOPIN__SIZE(max_queue,            "B",   1 << 20, 1,     1 << 30),
     CHOPIN__SIZE(max_parked,           "",    16000,   1,     1000000),
     CHOPIN__SIZE(stack_size,           "B",   1 << 16, 16384, 1 << 30),
     CHOPIN__INT (offload_threads,      "",    0,       0,     64),
@@ -8853,6 +12100,9 @@ static const chopin__option chopin__options[] = {
     CHOPIN__INT (write_stall_ms,       "ms",  30000,   -1,    INT_MAX),
     CHOPIN__INT (min_send_rate,        "B/s", 1024,    -1,    INT_MAX),
     CHOPIN__INT (idle_timeout_ms,      "ms",  60000,   -1,    INT_MAX),
+    CHOPIN__INT (ws_ping_ms,           "ms",  30000,   -1,    INT_MAX),
+    CHOPIN__INT (ws_pong_ms,           "ms",  10000,   -1,    INT_MAX),
+    CHOPIN__INT (ws_close_ms,          "ms",  5000,    -1,    INT_MAX),
     CHOPIN__INT (sse_heartbeat_ms,     "ms",  15000,   -1,    INT_MAX),
     CHOPIN__INT (linger_ms,            "ms",  2000,    -1,    INT_MAX),
     CHOPIN__INT (drain_timeout_ms,     "ms",  30000,   -1,    INT_MAX),
@@ -9424,7 +12674,7 @@ static const chopin__io_ops *chopin__server_backend(chopin__server *s) {
 #if !defined(CHOPIN_NO_URING)
     if ((strcmp(name, "uring") == 0 || strcmp(name, "auto") == 0) && chopin__server_has_uring(s)) return &chopin__uring_ops;
 #else
-    if (strcmp(name, "uring") == 0) chopin__log(&s->site.logger, CHOPIN_WARNING, "epoll serves: built with CHOPIN_NO_URING");
+    if (strcmp(name, "uring") == 0) chopin__log(&s->site.logger, CHOPIN_WARNING, "epoll serves: built without io_uring (CHOPIN_NO_URING, or for size)");
 #endif
     if (strcmp(name, "kqueue") == 0) chopin__log(&s->site.logger, CHOPIN_WARNING, "epoll serves: this system has no kqueue");
     return &chopin__epoll_ops;
@@ -9751,6 +13001,7 @@ CHOPIN_API void chopin_free(chopin_app *app) {
     }
     chopin__router_done(&s->site.router);
     chopin__guard_networks_done(&s->site.trusted, heap);
+    for (struct chopin__last *l = s->last; l; l = l->next) l->fn(l->arg);
     while (s->owned) {
         struct chopin__owned *o = s->owned;
         s->owned = o->next;
@@ -10416,6 +13667,7 @@ CHOPIN_API int chopin_end(chopin_ctx *c) {
 
 CHOPIN_API int chopin_sse(chopin_ctx *c) {
     int rc = c->reply.status ? CHOPIN_OK : chopin_set(c, "Cache-Control", "no-store");
+    chopin__ctx_slim(c);
     if (rc == CHOPIN_OK) rc = chopin_begin(c, 200, "text/event-stream");
     if (rc == CHOPIN_OK) rc = chopin_flush(c);
     c->reply.events = rc == CHOPIN_OK;
@@ -10436,6 +13688,309 @@ CHOPIN_API int chopin_sse_send(chopin_ctx *c, const char *event, const char *for
     va_end(args);
     int rc = e.data.ptr ? chopin_sse_event(c, &e) : CHOPIN_MEMORY;
     chopin__text_done(c, e.data, room);
+    return rc;
+}
+
+/* ---- WebSocket ---- */
+
+CHOPIN_API chopin_app *chopin_app_of(chopin_ctx *c) { return &((chopin__server *)c->w->server)->app; }
+
+#ifdef CHOPIN_WITH_ZLIB
+/* Both directions, or none. */
+static bool chopin__ws_compress(chopin_ctx *c, chopin_ws *ws, const chopin__ws_shake *shake) {
+    chopin__heap *heap = &c->w->site->heap;
+    if (!ws->deflates) return true;
+    ws->deflates = chopin__ws_inflate_open(&ws->inflater, heap, &shake->deflate, c->w->site->options.ws_max_message);
+    if (ws->deflates && !chopin__ws_deflate_open(&ws->deflater, heap, &shake->deflate, 6)) {
+        chopin__ws_inflate_close(&ws->inflater);
+        ws->deflates = false;
+    }
+    return ws->deflates;
+}
+#endif
+
+CHOPIN_API chopin_ws *chopin_ws_accept(chopin_ctx *c, const chopin_ws_options *options) {
+    static const chopin_ws_options none;
+    const chopin_ws_options *o = options ? options : &none;
+    chopin__ws_rules rules = { .protocols = o->protocols, .deflate = { .on = !o->no_deflate } };
+    chopin__ws_shake shake;
+    if (c->reply.status) { chopin__answer_refused(c, 101, CHOPIN__BODY_NONE, NULL, NULL, ""); return NULL; }
+    int status = chopin__ws_check(&c->head, c->base, &rules, &shake);
+#if defined(CHOPIN_NO_FIBERS)
+    if (status == 101) { status = 501; shake.why = "WebSockets need fibers"; }
+#endif
+    if (status == 101 && !chopin__ws_origin_ok(c, o->origins)) { status = 403; shake.why = "pages of this origin may not connect"; }
+    if (status != 101) {
+        chopin__ws_answer(&shake, status, &c->reply, &c->arena);
+        chopin__fail_by_us(c, status, shake.why);
+        return NULL;
+    }
+    chopin_ws *ws = chopin_alloc(c, sizeof *ws);
+    if (!ws) return NULL;
+    ws->options = *o;
+    chopin__ws_open(c, ws, &shake);
+#ifdef CHOPIN_WITH_ZLIB
+    if (!chopin__ws_compress(c, ws, &shake)) { chopin__fail_by_us(c, 503, chopin_status_text(CHOPIN_MEMORY)); return NULL; }
+#endif
+    if (chopin_defer(c, chopin__ws_free, ws) != CHOPIN_OK) return NULL;
+    if (!chopin__ws_switch(c, ws, &shake)) { chopin__stream_cut(c, CHOPIN_MEMORY); return NULL; }
+    return ws;
+}
+
+CHOPIN_API int chopin_ws_recv_until(chopin_ws *ws, chopin_ws_message *m, int64_t deadline_ms) {
+    return ws ? chopin__ws_recv(ws, m, deadline_ms < 0 ? CHOPIN__NEVER : deadline_ms) : CHOPIN_ANSWERED;
+}
+CHOPIN_API int chopin_ws_recv(chopin_ws *ws, chopin_ws_message *m) { return chopin_ws_recv_until(ws, m, -1); }
+
+CHOPIN_API int chopin_ws_send(chopin_ws *ws, chopin_ws_kind kind, chopin_str data) {
+    if (kind != CHOPIN_WS_TEXT && kind != CHOPIN_WS_BINARY) return CHOPIN_INVALID;
+    return ws ? chopin__ws_send(ws, (unsigned)kind, data) : CHOPIN_ANSWERED;
+}
+
+CHOPIN_API int chopin_ws_sendf(chopin_ws *ws, const char *format, ...) {
+    char    room[512];
+    va_list args;
+    if (!ws) return CHOPIN_ANSWERED;
+    va_start(args, format);
+    chopin_str text = chopin__text_make(ws->c, room, sizeof room, format, args);
+    va_end(args);
+    int rc = text.ptr ? chopin__ws_send(ws, CHOPIN_WS_TEXT, text) : CHOPIN_MEMORY;
+    chopin__text_done(ws->c, text, room);
+    return rc;
+}
+
+CHOPIN_API int chopin_ws_close(chopin_ws *ws, int code, const char *reason) {
+    if (!ws) return CHOPIN_ANSWERED;
+    if (ws->closed || chopin_gone(ws->c)) return CHOPIN_GONE;
+    if (code < 1000 || code > 4999 || !chopin__ws_close_code_ok((unsigned)code)) return CHOPIN_INVALID;
+    ws->close_due = chopin__after(ws->c->w->now, ws->c->w->site->options.ws_close_ms);
+    chopin__ws_say_close(ws, (unsigned)code, chopin__str_z(reason ? reason : ""));
+    return CHOPIN_OK;
+}
+
+CHOPIN_API int        chopin_ws_close_code(chopin_ws *ws) { return ws ? ws->code : 1006; }
+CHOPIN_API chopin_str chopin_ws_protocol(chopin_ws *ws) { return ws ? ws->protocol : chopin__absent(); }
+
+CHOPIN_API int chopin_ws_subscribe(chopin_ws *ws, const char *topic) {
+    return !ws ? CHOPIN_ANSWERED : ws->over || chopin_gone(ws->c) ? CHOPIN_GONE : chopin__sub_begin(ws, chopin__str_z(topic));
+}
+
+CHOPIN_API int chopin_ws_unsubscribe(chopin_ws *ws, const char *topic) {
+    chopin__sub **at = ws ? chopin__sub_find(ws, chopin__str_z(topic)) : NULL;
+    if (at && *at) chopin__sub_end(ws, at);
+    return ws ? CHOPIN_OK : CHOPIN_ANSWERED;
+}
+
+CHOPIN_API int chopin_ws_broadcast(chopin_app *app, const char *topic, chopin_ws_kind kind, chopin_str data) {
+    chopin__server *s = chopin__server_of(app);
+    if (kind != CHOPIN_WS_TEXT && kind != CHOPIN_WS_BINARY) return CHOPIN_INVALID;
+    atomic_fetch_add(&s->wakers, 1);
+    int count = atomic_load(&s->ending) ? 0 : atomic_load(&s->worker_count), rc = count ? CHOPIN_OK : CHOPIN_STATE;
+    chopin__cast *cast = count ? chopin__cast_make(&s->site.heap, chopin__str_z(topic), (unsigned)kind, data, count) : NULL;
+    if (count && !cast) rc = CHOPIN_MEMORY;
+    for (int i = 0; cast && i < count; i++) chopin__worker_send(s->workers[i], &cast->post[i]);
+    if (cast) chopin__cast_release(cast);
+    atomic_fetch_sub(&s->wakers, 1);
+    return rc;
+}
+
+/* ---- files ---- */
+
+static const char *const chopin__files_index_names[] = { "index.html", NULL };
+
+static void chopin__files_end(chopin_worker *w) {
+    chopin__files_done(w->files);
+    chopin__release(&w->site->heap, w->files, sizeof *w->files);
+    w->files = NULL;
+}
+
+/* The worker's; NULL: out of memory. */
+static chopin__files *chopin__files_of(chopin_worker *w) {
+    if (CHOPIN__LIKELY(w->files != NULL)) return w->files;
+    chopin__files *f = chopin__alloc_zero(&w->site->heap, sizeof *f);
+    if (f && !chopin__files_init(f, &w->site->heap, (uint32_t)w->site->options.file_cache)) {
+        chopin__release(&w->site->heap, f, sizeof *f);
+        return NULL;
+    }
+    w->files = f;
+    w->files_done = chopin__files_end;
+    return f;
+}
+
+static chopin__files_rules chopin__files_rules_of(const chopin_files_options *o, chopin__files_root *root) {
+    return (chopin__files_rules){
+        .root = root, .index = o->index ? o->index : chopin__files_index_names, .types = o->types, .cache_control = o->cache_control,
+        .max_entries = o->max_entries ? o->max_entries : 10000, .max_ranges = o->max_ranges > 0 && o->max_ranges <= 256 ? (unsigned)o->max_ranges : 16,
+        .cache_ms = o->cache_ms ? o->cache_ms : 1000, .dot_files = o->dot_files, .listing = o->listing, .precompressed = o->precompressed, .attachment = o->attachment,
+    };
+}
+
+/* What the headers say about it. False: the arena is full. */
+static bool chopin__files_request(chopin_ctx *c, chopin__file_request *r) {
+    *r = (chopin__file_request){ .method = chopin__ctx_method(c), .path = chopin__ctx_path(c), .query = chopin_query_string(c),
+                                 .now_s = c->w->wall_s, .now_ms = c->w->now };
+    for (size_t i = 0; i < c->head.count; i++) {
+        if (c->head.fields[i].id == CHOPIN_H_COUNT) continue;
+        if (!chopin__file_request_add(r, c->head.fields[i].id, chopin__field_value(&c->head, c->base, i), &c->arena)) return false;
+    }
+    return true;
+}
+
+/* Small files are read, which costs less than a second way of sending: one call instead of two. */
+static bool chopin__files_send_small(chopin_ctx *c, const chopin__file_answer *a, int *rc) {
+    char room[CHOPIN__COPY_BELOW];
+    if (a->part_count != 1 || a->length > sizeof room || a->parts[0].head.len) return false;
+    const chopin__piece piece = { .fd = a->file->fd, .at = a->parts[0].at };
+    bool head_only = chopin__equal(chopin__ctx_method(c), CHOPIN_STR("HEAD"));
+    if (!head_only && chopin__fd_read(&piece, room, (size_t)a->length) != (int64_t)a->length) return false;
+    chopin__file_release(a->file);
+    *rc = chopin__answer_copy(c, a->status, a->type, chopin__str(room, (size_t)a->length));
+    return true;
+}
+
+static int chopin__files_send_parts(chopin_ctx *c, const chopin__file_answer *a) {
+    chopin__slices *slices = chopin__arena_alloc(&c->arena, sizeof *slices + a->part_count * sizeof slices->slice[0]);
+    if (slices) {
+        *slices = (chopin__slices){ .source = &chopin__fd_source, .fd = a->file->fd, .total = a->length, .tail = a->tail, .count = a->part_count };
+        for (unsigned i = 0; i < a->part_count; i++) slices->slice[i] = (chopin__slice){ a->parts[i].head, a->parts[i].at, a->parts[i].len };
+    }
+    return chopin__answer_slices(c, a->status, a->type, slices, chopin__file_release, a->file);
+}
+
+static int chopin__files_send(chopin_ctx *c, const chopin__file_answer *a) {
+    int rc;
+    if (a->status >= 400 && a->status != 416) return chopin__fail(c, a->status, chopin__str_z(chopin__reason(a->status)));
+    if (a->lines.len && !chopin__lines_append(&c->reply, &c->arena, a->lines)) {
+        if (a->file) chopin__file_release(a->file);
+        return CHOPIN_MEMORY;
+    }
+    if (a->file) return chopin__files_send_small(c, a, &rc) ? rc : chopin__files_send_parts(c, a);
+    if (a->body.ptr) return chopin__answer(c, a->status, a->type, a->body, CHOPIN__BODY_BORROWED, NULL, NULL);
+    return chopin__answer(c, a->status, chopin__absent(), chopin__absent(), CHOPIN__BODY_NONE, NULL, NULL);
+}
+
+static int chopin__files_serve(chopin_ctx *c, const chopin__files_rules *rules, chopin__file_request *r, chopin_str path) {
+    chopin__files *f = chopin__files_of(c->w);
+    chopin__file_answer answer = { .status = 503 };
+    if (c->reply.status) return chopin__answer_refused(c, 200, CHOPIN__BODY_NONE, NULL, NULL, "");
+    if (f) chopin__files_answer(f, rules, r, path, &c->arena, &answer);
+    return chopin__files_send(c, &answer);
+}
+
+typedef struct chopin__folder {         // what chopin_files() serves
+    chopin__files_root  root;
+    chopin__files_rules rules;
+} chopin__folder;
+
+static int chopin__folder_handler(chopin_ctx *c) {
+    chopin__folder *folder = chopin_route_user(c);
+    chopin__file_request r;
+    chopin_str path;
+    const chopin__capture *rest = &c->spans[c->endpoint->route.param_count - 1];
+    int status = chopin__path_decode(chopin__str(c->base + c->head.path + rest->at, rest->len), &c->arena, &path);
+    if (status != 200) return chopin__fail(c, status, chopin__str_z(chopin__reason(status)));
+    return chopin__files_request(c, &r) ? chopin__files_serve(c, &folder->rules, &r, path) : CHOPIN_MEMORY;
+}
+
+static void chopin__folder_close(void *arg) { chopin__files_root_close(&((chopin__folder *)arg)->root); }
+
+/* fn(arg) when the app is freed. */
+static bool chopin__server_at_end(chopin__server *s, void (*fn)(void *arg), void *arg) {
+    struct chopin__last *l = chopin__server_own(s, sizeof *l);
+    if (!l) return false;
+    *l = (struct chopin__last){ s->last, fn, arg };
+    s->last = l;
+    return true;
+}
+
+/* A list of texts as our own. */
+static const char *const *chopin__server_words(chopin__server *s, const char *const *words) {
+    size_t n = 0;
+    while (words && words[n]) n++;
+    const char **copy = words ? chopin__server_own(s, (n + 1) * sizeof *copy) : NULL;
+    for (size_t i = 0; copy && i < n; i++) copy[i] = chopin__server_text(s, words[i]);
+    return copy;
+}
+
+CHOPIN_API int chopin_files_at(chopin_app *app, const char *prefix, const char *root, const chopin_files_options *options, const char *file, int line) {
+    chopin__server *s = chopin__server_of(app);
+    chopin_files_options o = options ? *options : (chopin_files_options){ 0 };
+    chopin__folder *folder = chopin__server_own(s, sizeof *folder);
+    size_t len = strlen(prefix);
+    char  *pattern = chopin__server_own(s, len + sizeof "/*path");
+    if (!folder || !pattern) return CHOPIN_MEMORY;
+    if (!chopin__is_field_value(chopin__str_z(o.cache_control))) return chopin__server_fail(s, CHOPIN_INVALID, "%s:%d: chopin_files(%s): cache_control holds a control byte", file, line, prefix);
+    int error = chopin__files_root_open(&folder->root, root);
+    if (error) return chopin__server_fail(s, CHOPIN_SYSTEM, "%s:%d: chopin_files(%s): cannot open the folder %s: %s", file, line, prefix, root, strerror(-error));
+    if (!chopin__server_at_end(s, chopin__folder_close, folder)) { chopin__folder_close(folder); return CHOPIN_MEMORY; }
+    o.index = chopin__server_words(s, o.index);
+    o.types = chopin__server_words(s, o.types);
+    o.cache_control = chopin__server_text(s, o.cache_control);
+    folder->rules = chopin__files_rules_of(&o, &folder->root);
+    while (len && prefix[len - 1] == '/') len--;
+    memcpy(chopin__put(pattern, prefix, len), "/*path", sizeof "/*path");
+    return chopin_route_at(app, "GET", pattern, chopin__folder_handler, &(chopin_route_options){ .user = folder }, "chopin_files", file, line);
+}
+
+CHOPIN_API int chopin_file(chopin_ctx *c, const char *path, const chopin_files_options *options) {
+    static const chopin_files_options none;
+    chopin__files_root   anywhere = { .fd = AT_FDCWD, .anywhere = true };
+    chopin__files_rules  rules = chopin__files_rules_of(options ? options : &none, &anywhere);
+    chopin__file_request r;
+    if (!chopin__files_request(c, &r)) return CHOPIN_MEMORY;
+    r.download = options ? chopin__str_z(options->download) : chopin__absent();
+    rules.cache_ms = 0;                                      // its root is ours alone: nothing is kept by it
+    return chopin__files_serve(c, &rules, &r, chopin__str_z(path));
+}
+
+/* ---- assets ---- */
+
+typedef struct chopin__asset {
+    const chopin_asset *of;
+    const char *cache_control;
+    chopin_str  type;
+    char        etag[19];               // of the plain bytes; the coded ones have another
+} chopin__asset;
+
+static int chopin__asset_handler(chopin_ctx *c) {
+    const chopin__asset *a = chopin_route_user(c);
+    chopin_str bytes = chopin__str((const char *)a->of->data, (size_t)(a->of->end - a->of->data));
+    char       etag[24];
+    chopin__accepted wants = chopin__accepted_read(chopin_header_of(c, CHOPIN_H_ACCEPT_ENCODING));
+    bool gz = a->of->gz && chopin__coding_choose(&wants, 1u << CHOPIN__GZIP) == CHOPIN__GZIP;
+    if (gz) bytes = chopin__str((const char *)a->of->gz, (size_t)(a->of->gz_end - a->of->gz));
+    snprintf(etag, sizeof etag, gz ? "%.17sz\"" : "%s", a->etag);
+    chopin_set(c, "ETag", etag);
+    if (a->of->gz) chopin_set(c, "Vary", "Accept-Encoding");
+    if (a->cache_control) chopin_set(c, "Cache-Control", a->cache_control);
+    if (chopin__fixed_is_fresh(c, chopin__str_z(etag))) return chopin_empty(c, 304);
+    if (gz) chopin_set(c, "Content-Encoding", "gzip");
+    chopin_set(c, "X-Content-Type-Options", "nosniff");
+    return chopin__answer(c, 200, a->type, bytes, CHOPIN__BODY_STATIC, NULL, NULL);
+}
+
+static int chopin__asset_add(chopin_app *app, const char *prefix, const chopin_asset *asset, const char *cache_control, const char *file, int line) {
+    chopin__server *s = chopin__server_of(app);
+    chopin__asset  *a = chopin__server_own(s, sizeof *a);
+    size_t len = strlen(prefix), path_len = strlen(asset->path), index = sizeof "index.html" - 1;
+    char  *path = chopin__server_own(s, len + path_len + 1);
+    if (!a || !path) return CHOPIN_MEMORY;
+    *a = (chopin__asset){ .of = asset, .cache_control = cache_control, .type = asset->type ? chopin__str_z(asset->type) : chopin__mime_of(chopin__str_z(asset->path), NULL) };
+    snprintf(a->etag, sizeof a->etag, "\"%016llx\"", (unsigned long long)chopin__hash(7, asset->data, (size_t)(asset->end - asset->data)));
+    while (len && prefix[len - 1] == '/') len--;
+    memcpy(chopin__put(path, prefix, len), asset->path, path_len + 1);
+    int rc = chopin_route_at(app, "GET", path, chopin__asset_handler, &(chopin_route_options){ .user = a }, "chopin_embed", file, line);
+    if (rc != CHOPIN_OK || path_len <= index || strcmp(asset->path + path_len - index - 1, "/index.html") != 0) return rc;
+    path[len + path_len - index] = 0;
+    return chopin_route_at(app, "GET", path, chopin__asset_handler, &(chopin_route_options){ .user = a }, "chopin_embed", file, line);
+}
+
+CHOPIN_API int chopin_embed_at(chopin_app *app, const char *prefix, const chopin_asset *assets, size_t count, const char *cache_control, const char *file, int line) {
+    chopin__server *s = chopin__server_of(app);
+    const char *copy = chopin__server_text(s, cache_control);
+    int rc = chopin__is_field_value(chopin__str_z(cache_control)) ? CHOPIN_OK
+           : chopin__server_fail(s, CHOPIN_INVALID, "%s:%d: chopin_embed(%s): cache_control holds a control byte", file, line, prefix);
+    for (size_t i = 0; rc == CHOPIN_OK && i < count; i++) rc = chopin__asset_add(app, prefix, &assets[i], copy, file, line);
     return rc;
 }
 
@@ -10561,8 +14116,6 @@ static int chopin__cors_middleware(chopin_ctx *c) {
     chopin_add(c, "Vary", "Access-Control-Request-Method, Access-Control-Request-Headers");
     return chopin_empty(c, 204);
 }
-
-static const char *chopin__server_text(chopin__server *s, const char *text) { return chopin__server_copy(s, chopin__str_z(text)).ptr; }
 
 CHOPIN_API int chopin_cors(chopin_app *app, const char *prefix, const chopin_cors_options *options) {
     chopin__server *s = chopin__server_of(app);
@@ -10789,22 +14342,25 @@ static int chopin__save_write(void *arg) {
     return s->error ? CHOPIN_SYSTEM : CHOPIN_OK;
 }
 
+/* What a body is read with: chopin_read(), or chopin_part_read(). */
+typedef int64_t (*chopin__save_read)(chopin_ctx *c, void *buf, size_t n);
+
 /* Fills a block with what comes: full, or the last one. */
-static int64_t chopin__save_fill(chopin_ctx *c, char *block, size_t size) {
+static int64_t chopin__save_fill(chopin_ctx *c, chopin__save_read reader, char *block, size_t size) {
     size_t  len = 0;
     int64_t n = 1;
     while (n > 0 && len < size) {
-        n = chopin_read(c, block + len, size - len);
+        n = reader(c, block + len, size - len);
         if (n > 0) len += (size_t)n;
     }
     return n < 0 ? n : (int64_t)len;
 }
 
-CHOPIN_API int64_t chopin_save_body(chopin_ctx *c, int fd) {
+static int64_t chopin__save_all(chopin_ctx *c, chopin__save_read reader, int fd) {
     size_t  size = c->w->inputs.block_size;
     char   *block = chopin__pool_take(&c->w->inputs);
     int64_t total = 0, n = block ? 1 : CHOPIN_MEMORY;
-    while (n > 0 && (n = chopin__save_fill(c, block, size)) > 0) {
+    while (n > 0 && (n = chopin__save_fill(c, reader, block, size)) > 0) {
         chopin__save save = { .fd = fd, .ptr = block, .len = (size_t)n };
         int rc = chopin_offload(c, chopin__save_write, &save);
         total += n;
@@ -10813,6 +14369,78 @@ CHOPIN_API int64_t chopin_save_body(chopin_ctx *c, int fd) {
     }
     if (block) chopin__pool_give(&c->w->inputs, block);
     return n < 0 ? n : total;
+}
+
+CHOPIN_API int64_t chopin_save_body(chopin_ctx *c, int fd) { return chopin__save_all(c, chopin_read, fd); }
+
+/* ---- multipart ---- */
+
+CHOPIN_API int chopin_next_part(chopin_ctx *c, chopin_part *part) {
+    *part = (chopin_part){ .file = false };
+    if (!c->upload) {
+        c->upload = chopin__upload_begin(c, chopin_header_of(c, CHOPIN_H_CONTENT_TYPE));
+        if (!c->upload) return c->reply.status ? CHOPIN_ANSWERED : CHOPIN_MEMORY;
+        if (chopin_defer(c, chopin__upload_free, c->upload) != CHOPIN_OK) { c->upload = NULL; return CHOPIN_MEMORY; }
+    }
+    int rc = chopin__upload_next(c->upload);
+    const chopin__multipart_part *p = &c->upload->m.part;
+    if (rc > 0) *part = (chopin_part){ p->name, p->filename.ptr ? p->filename : p->extended, p->safe_name, p->type, p->file };
+    return rc;
+}
+
+CHOPIN_API chopin_str chopin_part_header(chopin_ctx *c, const char *name) {
+    return c->upload ? chopin__multipart_header(&c->upload->m.part, name) : chopin__absent();
+}
+
+CHOPIN_API int64_t chopin_part_read(chopin_ctx *c, void *buf, size_t n) { return c->upload && n ? chopin__upload_read(c->upload, buf, n) : 0; }
+
+CHOPIN_API chopin_str chopin_part_text(chopin_ctx *c) {
+    chopin__json_out out = { .arena = &c->arena };
+    char    room[512];
+    int64_t n;
+    while ((n = chopin_part_read(c, room, sizeof room)) > 0) chopin__json_put(&out, room, (size_t)n);
+    if (n < 0 || out.failed) return chopin__absent();
+    return chopin__str(out.len ? out.ptr : "", out.len);
+}
+
+CHOPIN_API int64_t chopin_part_save(chopin_ctx *c, int fd) { return chopin__save_all(c, chopin_part_read, fd); }
+
+/* A new file under a random name. */
+static int chopin__part_create(chopin_ctx *c, const char *folder, chopin_str *path) {
+    uint64_t a = chopin__random_seed(), b = chopin__random_seed();
+    *path = chopin_printf(c, "%s/%016llx%016llx", folder, (unsigned long long)a, (unsigned long long)b);
+    return path->ptr ? open(path->ptr, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+}
+
+CHOPIN_API chopin_str chopin_part_store(chopin_ctx *c, const char *folder) {
+    chopin_str path;
+    int fd = chopin__part_create(c, folder, &path);
+    if (fd < 0) { chopin__ctx_log(c, CHOPIN_ERROR, "chopin_part_store: no file in %s: %s", folder, strerror(errno)); return chopin__absent(); }
+    int64_t n = chopin_part_save(c, fd);
+    if (close(fd) != 0 && n >= 0) n = CHOPIN_SYSTEM;
+    if (n >= 0) return path;
+    unlink(path.ptr);
+    return chopin__absent();
+}
+
+/* O_TMPFILE where the file system knows it; else a file whose name is taken away at once. */
+static int chopin__part_nameless(chopin_ctx *c, const char *folder) {
+    chopin_str path;
+    int fd = -1;
+#if defined(O_TMPFILE)
+    fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+#endif
+    if (fd < 0 && (fd = chopin__part_create(c, folder, &path)) >= 0) unlink(path.ptr);
+    return fd;
+}
+
+CHOPIN_API int chopin_part_temp(chopin_ctx *c, const char *folder) {
+    int fd = chopin__part_nameless(c, folder);
+    if (fd < 0) { chopin__ctx_log(c, CHOPIN_ERROR, "chopin_part_temp: no file in %s: %s", folder, strerror(errno)); return CHOPIN_SYSTEM; }
+    int64_t n = chopin_part_save(c, fd);
+    if (n >= 0 && lseek(fd, 0, SEEK_SET) == 0) return fd;
+    close(fd);
+    return n < 0 ? (int)n : CHOPIN_SYSTEM;
 }
 
 CHOPIN_API chopin_handle chopin_handle_of(chopin_ctx *c) {

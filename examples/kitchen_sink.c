@@ -111,10 +111,77 @@ CHOPIN_POST(trailer, "/trailer") {
 
 CHOPIN_POST(unread, "/unread") { return chopin_text(c, 200, "I have not looked\n"); }
 
+/* One line for each part of a form: its name, the name of its file made safe, its type, its bytes. */
+static int upload_parts(chopin_ctx *c) {
+    char   text[4096], buf[4096];
+    size_t len = 0;
+    int    rc;
+    for (chopin_part p; (rc = chopin_next_part(c, &p)) > 0; ) {
+        int64_t n, bytes = 0;
+        while ((n = chopin_part_read(c, buf, sizeof buf)) > 0) bytes += n;
+        if (n < 0) return 0;
+        int more = snprintf(text + len, sizeof text - len, "%.*s [%.*s] %.*s %lld\n", CHOPIN_FMT(p.name), CHOPIN_FMT(p.safe_name), CHOPIN_FMT(p.type), (long long)bytes);
+        len = more > 0 && (size_t)more < sizeof text - len ? len + (size_t)more : len;
+    }
+    return rc < 0 ? 0 : chopin_bytes(c, 200, "text/plain; charset=utf-8", (chopin_str){ text, len });
+}
+
 /* Mounted by hand: its limit is its own. */
 static int upload(chopin_ctx *c) {
+    chopin_str type = chopin_header_of(c, CHOPIN_H_CONTENT_TYPE);
+    if (type.len > 10 && memcmp(type.ptr, "multipart/", 10) == 0) return upload_parts(c);
     chopin_str body = chopin_body(c);
     return body.ptr ? chopin_textf(c, 200, "%zu bytes\n", body.len) : 0;
+}
+
+/* Streams: a body of any size is counted and forgotten, a reply of any size is made as it is sent. */
+static int count_body(chopin_ctx *c) {
+    char    *buf = chopin_alloc(c, 65536);
+    uint64_t bytes = 0;
+    int64_t  n;
+    while (buf && (n = chopin_read(c, buf, 65536)) > 0) bytes += (uint64_t)n;
+    return !buf || n < 0 ? 0 : chopin_textf(c, 200, "%llu bytes\n", (unsigned long long)bytes);
+}
+
+CHOPIN_GET(stream, "/stream/:n") {
+    int64_t lines = chopin_get_i64_or(c, CHOPIN_FROM_PARAM, "n", 10);
+    int     rc = chopin_begin(c, 200, "text/plain");
+    for (int64_t i = 0; i < lines && rc == CHOPIN_OK; i++) rc = chopin_writef(c, "line %lld\n", (long long)i);
+    return rc;
+}
+
+CHOPIN_GET(download, "/download/:bytes") {
+    uint64_t size;
+    char    *buf = chopin_alloc(c, 65536);
+    if (!buf || chopin_get_u64(c, CHOPIN_FROM_PARAM, "bytes", &size)) return 0;
+    int rc = chopin_begin_sized(c, 200, "application/octet-stream", size);
+    for (uint64_t left = size, n; left && rc == CHOPIN_OK; left -= n) rc = chopin_write(c, buf, (size_t)(n = left < 65536 ? left : 65536));
+    return rc;
+}
+
+CHOPIN_GET(sse, "/sse") {
+    int64_t count = chopin_get_i64_or(c, CHOPIN_FROM_QUERY, "n", 5);
+    int     rc = chopin_sse(c);
+    for (int64_t i = 0; i < count && rc == CHOPIN_OK; i++) {
+        rc = chopin_sse_send(c, "tick", "%lld", (long long)i);
+        if (rc == CHOPIN_OK) rc = chopin_sleep(c, 10);
+    }
+    return rc;
+}
+
+CHOPIN_GET(ws, "/ws") {
+    chopin_ws *ws = chopin_ws_accept(c, &(chopin_ws_options){ .protocols = "echo.v2, echo.v1" });
+    for (chopin_ws_message m; chopin_ws_recv(ws, &m) == CHOPIN_OK; ) chopin_ws_send(ws, m.kind, m.data);
+    return 0;
+}
+
+/* Subscribes to the topic in the path; what one says all hear. */
+CHOPIN_GET(topic, "/ws/topic/:name") {
+    chopin_str name = chopin_printf(c, "%.*s", CHOPIN_FMT(chopin_param(c, "name")));
+    chopin_ws *ws = chopin_ws_accept(c, NULL);
+    chopin_ws_subscribe(ws, name.ptr);
+    for (chopin_ws_message m; chopin_ws_recv(ws, &m) == CHOPIN_OK; ) chopin_ws_broadcast(chopin_app_of(c), name.ptr, m.kind, m.data);
+    return 0;
 }
 
 /* HttpArena's baseline: the sum of `a`, `b` and, with POST, a number in the body. */
@@ -242,8 +309,23 @@ static void mount_ready_made(chopin_app *app) {
     chopin_route(app, "POST", "/origin", welcome, NULL);
 }
 
+/* Takes "--docroot FOLDER" out of the arguments; chopin_main() knows nothing of it. */
+static const char *take_docroot(int *argc, char **argv) {
+    for (int i = 1; i + 1 < *argc; i++) {
+        if (strcmp(argv[i], "--docroot") != 0) continue;
+        const char *folder = argv[i + 1];
+        memmove(&argv[i], &argv[i + 2], (size_t)(*argc - i - 1) * sizeof *argv);
+        *argc -= 2;
+        return folder;
+    }
+    return NULL;
+}
+
 int main(int argc, char **argv) {
+    const char *docroot = take_docroot(&argc, argv);
     chopin_app *app = chopin_new(&(chopin_options){ .contain_faults = true });
+    if (docroot) chopin_files(app, "/static", docroot, &(chopin_files_options){ .listing = true, .precompressed = true, .cache_control = "public, max-age=60" });
+    chopin_route(app, "POST", "/sink", count_body, &(chopin_route_options){ .max_body = CHOPIN_NO_LIMIT });
     mount_group(app);
     mount_ready_made(app);
     chopin_route(app, "POST", "/upload", upload, &(chopin_route_options){ .max_body = 16 << 20 });

@@ -17,7 +17,7 @@
    middleware, precomputed replies, straight-line handlers that may wait without blocking anybody (fibers), limits and deadlines on
    everything a peer can make grow, crash containment, graceful stop, an in-process test call. No heap call per request that fits its buffers.
    Bodies and replies of any size piece by piece, multipart, files with ranges and conditions, server-sent events, WebSocket with topics.
-   Not there yet: kqueue, the JSON room and models, OpenAPI, compression of replies, TLS hooks, metrics. Never: HTTP/2 and 3, Windows, CGI, proxying, templates.
+   Not there yet: kqueue, the JSON room and models, OpenAPI, TLS hooks, metrics. Never: HTTP/2 and 3, Windows, CGI, proxying, templates.
 
    MAP OF THIS FILE
    Declarations: chopin_str, status, options, server, routes, request, reply, middleware, waiting, testing. Then, if implemented here, rooms; each calls
@@ -44,7 +44,7 @@
        CHOPIN_FIBER_UCONTEXT        fibers by ucontext instead of our own switch (x86-64, aarch64, armv7, riscv64)
        CHOPIN_NO_URING              leave io_uring out: 6 KB less. Builds for size (-Os) do so unless CHOPIN_WITH_URING is defined
        CHOPIN_NO_SIMD               eight bytes at a time instead of SSE2, AVX2 or NEON
-       CHOPIN_WITH_ZLIB             compress WebSocket messages (permessage-deflate); link with -lz
+       CHOPIN_WITH_ZLIB             compress WebSocket messages (permessage-deflate) and, with chopin_options.compress, replies; link with -lz
        CHOPIN_WITH_VALGRIND         tell valgrind of the stacks
        CHOPIN_UNWIND_TABLES         keep the tables for stack unwinding in gcc's -Os builds too (exceptions, profilers that need them)
 
@@ -254,6 +254,8 @@ typedef struct chopin_options {
     bool        no_keepalive;         /* answer, then close */
     bool        no_date;              /* leave out the Date header */
     const char *server;               /* Server header                 (default "chopin"; "" leaves it out) */
+    bool        compress;             /* with CHOPIN_WITH_ZLIB: gzip or deflate for text types, for clients that accept it; bodies up to 1 MiB, and streams */
+    size_t      compress_min;         /* smaller bodies are left alone (default 1024) */
     bool        redirect_slash;       /* 308 from /a/ to /a (or back) when only the other one is a route */
     bool        contain_faults;       /* a crash in a handler answers 500 to that client alone (see SHUTDOWN AND CRASHES) */
     int         max_faults;           /* after so many a worker is replaced  (default 16) */
@@ -3422,6 +3424,9 @@ typedef struct chopin__reply {
     const chopin__slices *slices;       // instead of `body`
     uint64_t    promised;               // of a declared length: so much is still to be written
     uint8_t     stream;                 // chopin__stream_mode
+#ifdef CHOPIN_WITH_ZLIB
+    struct chopin__squeezer *squeezer;  // what is written goes through it
+#endif
     bool        ended;                  // the stream
     bool        events;                 // it is a stream of server-sent events: waits send heartbeats
     int       (*finish)(struct chopin_ctx *c, int rc); // of a reply that is written piece by piece, or a connection taken over: the handler has returned `rc`
@@ -7554,7 +7559,7 @@ static size_t chopin__ws_put_pong(chopin__ws_pong *p, char out[2 + CHOPIN__WS_CO
 #define CHOPIN__WS_ZLIB_PIECE ((size_t)1 << 30)     // zlib counts in unsigned int
 #define CHOPIN__WS_ZLIB_HEAD  16                    // in front of its blocks: their size, which our allocator wants to know
 
-static void *chopin__ws_zlib_alloc(void *heap, unsigned count, unsigned size) {
+static void *chopin__zlib_alloc(void *heap, unsigned count, unsigned size) {
     size_t bytes;
     if (__builtin_mul_overflow((size_t)count, (size_t)size, &bytes) || !chopin__add_ok(bytes, CHOPIN__WS_ZLIB_HEAD, &bytes)) return NULL;
     char *block = chopin__alloc(heap, bytes);
@@ -7563,7 +7568,7 @@ static void *chopin__ws_zlib_alloc(void *heap, unsigned count, unsigned size) {
     return block + CHOPIN__WS_ZLIB_HEAD;
 }
 
-static void chopin__ws_zlib_free(void *heap, void *ptr) {
+static void chopin__zlib_free(void *heap, void *ptr) {
     char  *block = (char *)ptr - CHOPIN__WS_ZLIB_HEAD;
     size_t bytes;
     memcpy(&bytes, block, sizeof bytes);
@@ -7584,7 +7589,7 @@ typedef struct chopin__ws_inflater {
 
 /* About 7 KiB, and the window as soon as something is kept in it. False: out of memory. */
 static bool chopin__ws_inflate_open(chopin__ws_inflater *f, chopin__heap *heap, const chopin__ws_deflate_terms *terms, uint64_t max_message) {
-    *f = (chopin__ws_inflater){ .z = { .zalloc = chopin__ws_zlib_alloc, .zfree = chopin__ws_zlib_free, .opaque = heap },
+    *f = (chopin__ws_inflater){ .z = { .zalloc = chopin__zlib_alloc, .zfree = chopin__zlib_free, .opaque = heap },
                                 .max_message = max_message, .no_takeover = terms->client_no_takeover };
     f->open = inflateInit2(&f->z, -(int)terms->client_bits) == Z_OK;
     return f->open;
@@ -7662,7 +7667,7 @@ typedef struct chopin__ws_deflater {
 
 /* `level` 1 to 9. Memory: 4 windows and as much again at most: 256 KiB for 15 bits, 6 for 9. False: out of memory. */
 static bool chopin__ws_deflate_open(chopin__ws_deflater *d, chopin__heap *heap, const chopin__ws_deflate_terms *terms, int level) {
-    *d = (chopin__ws_deflater){ .z = { .zalloc = chopin__ws_zlib_alloc, .zfree = chopin__ws_zlib_free, .opaque = heap }, .no_takeover = terms->server_no_takeover };
+    *d = (chopin__ws_deflater){ .z = { .zalloc = chopin__zlib_alloc, .zfree = chopin__zlib_free, .opaque = heap }, .no_takeover = terms->server_no_takeover };
     d->open = deflateInit2(&d->z, level, Z_DEFLATED, -(int)terms->server_bits, terms->server_bits - 7, Z_DEFAULT_STRATEGY) == Z_OK;
     return d->open;
 }
@@ -9600,10 +9605,134 @@ static bool chopin__piece_own(chopin_worker *w, chopin__conn *k, chopin__piece *
     return true;
 }
 
+#ifdef CHOPIN_WITH_ZLIB
+/* ---- compression of replies (RFC 9110 8.4, 12.5.3) ---- */
+#define CHOPIN__SQUEEZE_MAX ((size_t)1 << 20)   // larger bodies would hold the worker for too long: write them piece by piece
+
+typedef struct chopin__squeezer {
+    chopin__heap *heap;
+    z_stream      z;
+} chopin__squeezer;
+
+static chopin__squeezer *chopin__squeeze_open(chopin__heap *heap, chopin__coding coding) {
+    chopin__squeezer *q = chopin__alloc_zero(heap, sizeof *q);
+    if (!q) return NULL;
+    q->heap = heap;
+    q->z.zalloc = chopin__zlib_alloc;
+    q->z.zfree = chopin__zlib_free;
+    q->z.opaque = heap;
+    if (deflateInit2(&q->z, 6, Z_DEFLATED, coding == CHOPIN__GZIP ? 15 + 16 : 15, 8, Z_DEFAULT_STRATEGY) == Z_OK) return q;
+    chopin__release(heap, q, sizeof *q);
+    return NULL;
+}
+
+static void chopin__squeeze_close(chopin__squeezer *q) {
+    deflateEnd(&q->z);
+    chopin__release(q->heap, q, sizeof *q);
+}
+
+/* Types that shrink: text, and the structured ones that are text in disguise. Events are not: they must not wait for company. */
+static bool chopin__squeezes(chopin_str type) {
+    static const char *const kinds[] = { "application/json", "application/javascript", "application/xml", "application/wasm", "application/manifest+json",
+                                         "application/problem+json", "application/ld+json", "application/geo+json", "application/atom+xml", "application/rss+xml",
+                                         "application/xhtml+xml", "image/svg+xml" };
+    chopin_str bare = chopin__trim(chopin__cut(&type, ';'));
+    if (chopin__equal_nocase(bare, CHOPIN_STR("text/event-stream"))) return false;
+    if (bare.len > 5 && chopin__equal_nocase(chopin__str(bare.ptr, 5), CHOPIN_STR("text/"))) return true;
+    for (size_t i = 0; i < CHOPIN__COUNT(kinds); i++) {
+        if (chopin__equal_nocase(bare, chopin__str_z(kinds[i]))) return true;
+    }
+    return false;
+}
+
+/* The value of a header that has been set for the reply. Absent: none. */
+static chopin_str chopin__lines_find(const chopin__reply *r, chopin_str name) {
+    chopin_str rest = chopin__str(r->lines, r->lines_len);
+    while (rest.len) {
+        chopin_str line = chopin__cut(&rest, '\n');
+        if (line.len > name.len && line.ptr[name.len] == ':' && chopin__equal_nocase(chopin__str(line.ptr, name.len), name)) {
+            return chopin__trim(chopin__str(line.ptr + name.len + 1, line.len - name.len - 2));
+        }
+    }
+    return chopin__absent();
+}
+
+/* Every Accept-Encoding line counts; one is usual. */
+static chopin__coding chopin__squeeze_choice(chopin_ctx *c) {
+    chopin_str list = chopin__absent();
+    for (size_t i = 0; i < c->head.count && !list.ptr; i++) {
+        if (c->head.fields[i].id == CHOPIN_H_ACCEPT_ENCODING) list = chopin__ctx_str(c, c->head.fields[i].value, c->head.fields[i].value_len);
+    }
+    chopin__accepted wants = chopin__accepted_read(list);
+    return chopin__coding_choose(&wants, 1u << CHOPIN__GZIP | 1u << CHOPIN__DEFLATE);
+}
+
+/* Another representation: a strong tag would claim that the bytes are the same (RFC 9110 8.8.1). */
+static bool chopin__squeeze_weaken(chopin_ctx *c) {
+    chopin_str tag = chopin__lines_find(&c->reply, CHOPIN_STR("ETag"));
+    if (!tag.ptr || tag.ptr[0] == 'W') return true;
+    char *weak = chopin__arena_alloc(&c->arena, tag.len + 2);
+    if (!weak) return false;
+    chopin__put(CHOPIN__PUT(weak, "W/"), tag.ptr, tag.len);
+    chopin__lines_remove(&c->reply, CHOPIN_STR("ETag"));
+    return chopin__lines_add(&c->reply, &c->arena, CHOPIN_STR("ETag"), chopin__str(weak, tag.len + 2));
+}
+
+/* What to compress this reply by, with the headers that say so; IDENTITY: leave it. Never twice, never a part, never against no-transform. */
+static chopin__coding chopin__squeeze_as(chopin_ctx *c) {
+    chopin__reply *r = &c->reply;
+    if (!c->w->site->options.compress || r->status == 206 || !chopin__status_has_body(r->status) || !chopin__squeezes(r->type)) return CHOPIN__IDENTITY;
+    if (chopin__lines_find(r, CHOPIN_STR("Content-Encoding")).ptr || chopin__lines_find(r, CHOPIN_STR("Content-Range")).ptr) return CHOPIN__IDENTITY;
+    chopin_str control = chopin__lines_find(r, CHOPIN_STR("Cache-Control"));
+    while (control.len) {
+        if (chopin__equal_nocase(chopin__trim(chopin__cut(&control, ',')), CHOPIN_STR("no-transform"))) return CHOPIN__IDENTITY;
+    }
+    chopin__coding coding = chopin__squeeze_choice(c);
+    bool ok = chopin__lines_add(r, &c->arena, CHOPIN_STR("Vary"), CHOPIN_STR("Accept-Encoding"));
+    return ok ? coding : CHOPIN__IDENTITY;
+}
+
+static bool chopin__squeeze_tell(chopin_ctx *c, chopin__coding coding) {
+    return chopin__squeeze_weaken(c) && chopin__lines_add(&c->reply, &c->arena, CHOPIN_STR("Content-Encoding"), chopin__str_z(chopin__coding_name[coding]));
+}
+
+/* The whole body at once, into memory of ours; left alone where that gains nothing. */
+static void chopin__squeeze_body(chopin_ctx *c) {
+    chopin__reply *r = &c->reply;
+    if (r->slices || r->body.len < c->w->site->options.compress_min || r->body.len > CHOPIN__SQUEEZE_MAX) return;
+    chopin__coding coding = chopin__squeeze_as(c);
+    chopin__squeezer *q = coding != CHOPIN__IDENTITY ? chopin__squeeze_open(&c->w->site->heap, coding) : NULL;
+    if (!q) return;
+    chopin_str out = r->body;
+    void (*release)(void *) = NULL;
+    void *arg = NULL;
+    if (chopin__own_copy(&c->w->site->heap, &out, &release, &arg)) {
+        q->z.next_in = (Bytef *)(uintptr_t)r->body.ptr;
+        q->z.avail_in = (uInt)r->body.len;
+        q->z.next_out = (Bytef *)(uintptr_t)out.ptr;
+        q->z.avail_out = (uInt)out.len;                      // no room for more than there was: then it is not worth it
+        bool done = deflate(&q->z, Z_FINISH) == Z_STREAM_END && chopin__squeeze_tell(c, coding);
+        if (done) {
+            if (r->kind == CHOPIN__BODY_OWNED && r->release) r->release(r->arg);
+            r->body = chopin__str(out.ptr, q->z.total_out);
+            r->kind = CHOPIN__BODY_OWNED;
+            r->release = release;
+            r->arg = arg;
+        } else {
+            release(arg);
+        }
+    }
+    chopin__squeeze_close(q);
+}
+#endif
+
 /* Writes the reply into the queue. From here on it is too late for headers. */
 static int chopin__reply_leave(chopin_ctx *c) {
     chopin_worker *w = c->w;
     chopin__piece *borrowed;
+#ifdef CHOPIN_WITH_ZLIB
+    chopin__squeeze_body(c);
+#endif
     c->reply.left = true;
     if (CHOPIN__UNLIKELY(c->k->state == CHOPIN__DEAD)) return CHOPIN_GONE;
     bool ok = chopin__reply_write(&c->k->port.out, &w->pieces, &w->preset, &c->reply, chopin__ctx_framing(c), &borrowed);
@@ -9641,6 +9770,9 @@ static CHOPIN__NOINLINE int chopin__answer_refused(chopin_ctx *c, int status, ch
 static inline bool chopin__reply_plain(chopin_ctx *c, int status, chopin_str type, chopin_str body) {
     chopin_worker *w = c->w;
     chopin__reply *r = &c->reply;
+#ifdef CHOPIN_WITH_ZLIB
+    if (w->site->options.compress && body.len >= w->site->options.compress_min) return false;
+#endif
     if (status != 200 || r->hold || c->arena.full || r->lines_len || r->type.ptr || !type.len || body.len > CHOPIN__COPY_BELOW || c->k->state == CHOPIN__DEAD) return false;
     chopin__framing f = chopin__ctx_framing(c);
     if (f.head_only || f.close || f.keep_1_0) return false;
@@ -10766,64 +10898,6 @@ static int chopin__stream_cut(chopin_ctx *c, int status) {
 
 static bool chopin__stream_put(chopin_ctx *c, chopin_str bytes) { return chopin__queue_copy(&c->k->port.out, &c->w->pieces, bytes); }
 
-static int chopin__stream_end(chopin_ctx *c) {
-    chopin__reply *r = &c->reply;
-    if (r->ended) return CHOPIN_OK;
-    r->ended = true;
-    if (c->gone || c->k->state == CHOPIN__DEAD) return CHOPIN_GONE;
-    if (r->stream == CHOPIN__STREAM_SIZED && r->promised) {
-        chopin__ctx_log(c, CHOPIN_ERROR, "%llu bytes fewer than chopin_begin_sized() promised were written: the connection is cut", (unsigned long long)r->promised);
-        return chopin__stream_cut(c, CHOPIN_INVALID);
-    }
-    if (r->stream != CHOPIN__STREAM_CHUNKED) return CHOPIN_OK;
-    bool ok = chopin__stream_put(c, CHOPIN_STR("0\r\n")) && chopin__stream_put(c, chopin__str(r->lines, r->lines_len)) && chopin__stream_put(c, CHOPIN_STR("\r\n"));
-    return ok ? CHOPIN_OK : chopin__stream_cut(c, CHOPIN_MEMORY);
-}
-
-/* The handler has returned. A reply that was not finished is finished now, unless something went wrong: then the client must see that. */
-static int chopin__stream_finish(chopin_ctx *c, int rc) {
-    chopin__reply *r = &c->reply;
-    if (r->ended || c->gone || c->k->state == CHOPIN__DEAD) return CHOPIN_OK;
-    if (rc >= 0 && r->stream != CHOPIN__STREAM_BROKEN) { chopin__stream_end(c); return CHOPIN_OK; }
-    if (rc < 0 && !r->by_us) chopin__ctx_log(c, CHOPIN_WARNING, "handler gave up (%s) in the middle of its reply: the connection is cut", chopin_status_text(rc));
-    chopin__stream_cut(c, CHOPIN_OK);
-    return CHOPIN_OK;
-}
-
-/* How the body will be framed (RFC 9112 6.3); the connection may have to end with it. */
-static chopin__framing chopin__stream_framing(chopin_ctx *c, const uint64_t *length) {
-    chopin__reply  *r = &c->reply;
-    chopin__framing f = chopin__ctx_framing(c);
-    r->stream = length ? CHOPIN__STREAM_SIZED : c->head.minor ? CHOPIN__STREAM_CHUNKED : CHOPIN__STREAM_CLOSE;
-    f.chunked = r->stream == CHOPIN__STREAM_CHUNKED;
-    f.unsized = r->stream == CHOPIN__STREAM_CLOSE;
-    f.length = r->promised = length ? *length : 0;
-    if (f.head_only || !chopin__framing_has_body(f, r->status)) {
-        r->stream = CHOPIN__STREAM_SILENT;
-    } else if (f.unsized) {
-        f.close = true;
-        f.keep_1_0 = c->k->keep = false;
-    }
-    return f;
-}
-
-/* The head of a reply whose body follows by chopin__stream_write(). `length` may be NULL: not known. */
-static int chopin__stream_begin(chopin_ctx *c, int status, chopin_str type, const uint64_t *length) {
-    chopin__reply *r = &c->reply;
-    if (r->status) return chopin__answer_refused(c, status, CHOPIN__BODY_NONE, NULL, NULL, "");
-    if (status < 200 || status > 999 || !chopin__is_field_value(type)) return chopin__answer_refused(c, status, CHOPIN__BODY_NONE, NULL, NULL, "status or content type");
-    if (c->arena.full) return CHOPIN_MEMORY;
-    if (c->k->state == CHOPIN__DEAD) return CHOPIN_GONE;
-    r->status = status;
-    if (!r->type.ptr) r->type = type;
-    chopin__framing f = chopin__stream_framing(c, length);
-    r->left = true;
-    r->finish = chopin__stream_finish;
-    if (!chopin__reply_write_head(&c->k->port.out, &c->w->pieces, &c->w->preset, r, f, false)) return chopin__stream_cut(c, CHOPIN_MEMORY);
-    r->lines_len = 0;                                        // from here on: the trailer
-    return CHOPIN_OK;
-}
-
 /* Waits until less than `below` bytes are unsent. */
 static int chopin__stream_await(chopin_ctx *c, size_t below) {
     chopin__conn *k = c->k;
@@ -10867,14 +10941,11 @@ static int chopin__stream_misused(chopin_ctx *c, const char *why) {
     return CHOPIN_STATE;
 }
 
-static int chopin__stream_write(chopin_ctx *c, chopin_str bytes) {
+/* Some bytes of the body as they are, framed. */
+static int chopin__stream_emit(chopin_ctx *c, chopin_str bytes) {
     chopin__reply *r = &c->reply;
     char       head[24];
     chopin_str behind = CHOPIN_STR("");
-    if (c->gone || c->k->state == CHOPIN__DEAD) return CHOPIN_GONE;
-    if (!r->stream || r->ended) return chopin__stream_misused(c, r->stream ? "the reply has ended" : "chopin_begin() comes first");
-    if (!bytes.len || r->stream == CHOPIN__STREAM_SILENT) return CHOPIN_OK;
-    if (r->stream == CHOPIN__STREAM_BROKEN) return CHOPIN_STATE;
     if (r->stream == CHOPIN__STREAM_SIZED) {
         if (bytes.len > r->promised) return chopin__stream_misused(c, "more than chopin_begin_sized() promised");
         r->promised -= bytes.len;
@@ -10884,6 +10955,122 @@ static int chopin__stream_write(chopin_ctx *c, chopin_str bytes) {
         behind = CHOPIN_STR("\r\n");
     }
     return bytes.len > CHOPIN__COPY_BELOW ? chopin__stream_lend(c, bytes, behind) : chopin__stream_copy(c, bytes, behind);
+}
+
+#ifdef CHOPIN_WITH_ZLIB
+/* `how`: Z_NO_FLUSH, Z_SYNC_FLUSH, so that the other side can read all of it now, or Z_FINISH. */
+static int chopin__squeeze_write(chopin_ctx *c, chopin_str bytes, int how) {
+    z_stream *z = &c->reply.squeezer->z;
+    Bytef     room[2048];
+    int       rc = CHOPIN_OK;
+    do {
+        uInt n = (uInt)chopin__min(bytes.len, (size_t)1 << 30);
+        if (!z->avail_in) {
+            z->next_in = (Bytef *)(uintptr_t)bytes.ptr;
+            z->avail_in = n;
+            bytes = chopin__str(bytes.ptr + n, bytes.len - n);
+        }
+        z->next_out = room;
+        z->avail_out = sizeof room;
+        deflate(z, bytes.len ? Z_NO_FLUSH : how);
+        if (z->avail_out < sizeof room) rc = chopin__stream_emit(c, chopin__str((char *)room, sizeof room - z->avail_out));
+    } while (rc == CHOPIN_OK && (z->avail_in || bytes.len || !z->avail_out));
+    return rc;
+}
+#endif
+
+static int chopin__stream_write(chopin_ctx *c, chopin_str bytes) {
+    chopin__reply *r = &c->reply;
+    if (c->gone || c->k->state == CHOPIN__DEAD) return CHOPIN_GONE;
+    if (!r->stream || r->ended) return chopin__stream_misused(c, r->stream ? "the reply has ended" : "chopin_begin() comes first");
+    if (!bytes.len || r->stream == CHOPIN__STREAM_SILENT) return CHOPIN_OK;
+    if (r->stream == CHOPIN__STREAM_BROKEN) return CHOPIN_STATE;
+#ifdef CHOPIN_WITH_ZLIB
+    if (r->squeezer) return chopin__squeeze_write(c, bytes, Z_NO_FLUSH);
+#endif
+    return chopin__stream_emit(c, bytes);
+}
+
+static int chopin__stream_end(chopin_ctx *c) {
+    chopin__reply *r = &c->reply;
+    if (r->ended) return CHOPIN_OK;
+    if (c->gone || c->k->state == CHOPIN__DEAD) return CHOPIN_GONE;
+#ifdef CHOPIN_WITH_ZLIB
+    int rc = r->squeezer && r->stream != CHOPIN__STREAM_SILENT ? chopin__squeeze_write(c, CHOPIN_STR(""), Z_FINISH) : CHOPIN_OK;
+    if (rc != CHOPIN_OK) return chopin__stream_cut(c, rc);
+#endif
+    r->ended = true;
+    if (r->stream == CHOPIN__STREAM_SIZED && r->promised) {
+        chopin__ctx_log(c, CHOPIN_ERROR, "%llu bytes fewer than chopin_begin_sized() promised were written: the connection is cut", (unsigned long long)r->promised);
+        return chopin__stream_cut(c, CHOPIN_INVALID);
+    }
+    if (r->stream != CHOPIN__STREAM_CHUNKED) return CHOPIN_OK;
+    bool ok = chopin__stream_put(c, CHOPIN_STR("0\r\n")) && chopin__stream_put(c, chopin__str(r->lines, r->lines_len)) && chopin__stream_put(c, CHOPIN_STR("\r\n"));
+    return ok ? CHOPIN_OK : chopin__stream_cut(c, CHOPIN_MEMORY);
+}
+
+/* The handler has returned. A reply that was not finished is finished now, unless something went wrong: then the client must see that. */
+static int chopin__stream_finish(chopin_ctx *c, int rc) {
+    chopin__reply *r = &c->reply;
+    if (r->ended || c->gone || c->k->state == CHOPIN__DEAD) return CHOPIN_OK;
+    if (rc >= 0 && r->stream != CHOPIN__STREAM_BROKEN) { chopin__stream_end(c); return CHOPIN_OK; }
+    if (rc < 0 && !r->by_us) chopin__ctx_log(c, CHOPIN_WARNING, "handler gave up (%s) in the middle of its reply: the connection is cut", chopin_status_text(rc));
+    chopin__stream_cut(c, CHOPIN_OK);
+    return CHOPIN_OK;
+}
+
+/* How the body will be framed (RFC 9112 6.3); the connection may have to end with it. */
+static chopin__framing chopin__stream_framing(chopin_ctx *c, const uint64_t *length) {
+    chopin__reply  *r = &c->reply;
+    chopin__framing f = chopin__ctx_framing(c);
+    r->stream = length ? CHOPIN__STREAM_SIZED : c->head.minor ? CHOPIN__STREAM_CHUNKED : CHOPIN__STREAM_CLOSE;
+    f.chunked = r->stream == CHOPIN__STREAM_CHUNKED;
+    f.unsized = r->stream == CHOPIN__STREAM_CLOSE;
+    f.length = r->promised = length ? *length : 0;
+    if (f.head_only || !chopin__framing_has_body(f, r->status)) {
+        r->stream = CHOPIN__STREAM_SILENT;
+    } else if (f.unsized) {
+        f.close = true;
+        f.keep_1_0 = c->k->keep = false;
+    }
+    return f;
+}
+
+#ifdef CHOPIN_WITH_ZLIB
+/* chopin_defer(): on every exit. */
+static void chopin__squeeze_end(void *arg) { chopin__squeeze_close(arg); }
+
+/* What will be written is compressed, if it may and the client wants it. */
+static void chopin__squeeze_begin(chopin_ctx *c) {
+    chopin__coding coding = chopin__squeeze_as(c);
+    chopin__squeezer *q = coding != CHOPIN__IDENTITY ? chopin__squeeze_open(&c->w->site->heap, coding) : NULL;
+    chopin__deferred *d = q ? chopin__arena_alloc(&c->arena, sizeof *d) : NULL;
+    if (q && (!d || !chopin__squeeze_tell(c, coding))) { chopin__squeeze_close(q); return; }
+    if (!q) return;
+    *d = (chopin__deferred){ c->deferred, chopin__squeeze_end, q };
+    c->deferred = d;
+    c->reply.squeezer = q;
+}
+#endif
+
+/* The head of a reply whose body follows by chopin__stream_write(). `length` may be NULL: not known. */
+static int chopin__stream_begin(chopin_ctx *c, int status, chopin_str type, const uint64_t *length) {
+    chopin__reply *r = &c->reply;
+    if (r->status) return chopin__answer_refused(c, status, CHOPIN__BODY_NONE, NULL, NULL, "");
+    if (status < 200 || status > 999 || !chopin__is_field_value(type)) return chopin__answer_refused(c, status, CHOPIN__BODY_NONE, NULL, NULL, "status or content type");
+    if (c->arena.full) return CHOPIN_MEMORY;
+    if (c->k->state == CHOPIN__DEAD) return CHOPIN_GONE;
+    r->status = status;
+    if (!r->type.ptr) r->type = type;
+#ifdef CHOPIN_WITH_ZLIB
+    if (!length) chopin__squeeze_begin(c);
+#endif
+    chopin__framing f = chopin__stream_framing(c, length);
+    r->left = true;
+    r->finish = chopin__stream_finish;
+    if (!chopin__reply_write_head(&c->k->port.out, &c->w->pieces, &c->w->preset, r, f, false)) return chopin__stream_cut(c, CHOPIN_MEMORY);
+    r->lines_len = 0;                                        // from here on: the trailer
+    return CHOPIN_OK;
 }
 
 /* ---- descriptors as sources ---- */
@@ -12088,6 +12275,7 @@ static const chopin__option chopin__options[] = {
     CHOPIN__SIZE(ws_max_frame,         "B",   1 << 20, 1,     0),
     CHOPIN__SIZE(ws_max_topics,        "",    64,      1,     1 << 20),
     CHOPIN__SIZE(file_cache,           "",    0,       0,     1 << 20),
+    CHOPIN__SIZE(compress_min,         "B",   1024,    1,     0),
     CHOPIN__SIZE(max_queue,            "B",   1 << 20, 1,     1 << 30),
     CHOPIN__SIZE(max_parked,           "",    16000,   1,     1000000),
     CHOPIN__SIZE(stack_size,           "B",   1 << 16, 16384, 1 << 30),
@@ -13639,6 +13827,10 @@ CHOPIN_API int chopin_writef(chopin_ctx *c, const char *format, ...) {
 
 CHOPIN_API int chopin_flush(chopin_ctx *c) {
     if (chopin_gone(c)) return CHOPIN_GONE;
+#ifdef CHOPIN_WITH_ZLIB
+    int rc = c->reply.squeezer && !c->reply.ended ? chopin__squeeze_write(c, CHOPIN_STR(""), Z_SYNC_FLUSH) : CHOPIN_OK;
+    if (rc != CHOPIN_OK) return rc;
+#endif
     chopin__conn_flush(c->w, c->k);
     return c->k->state == CHOPIN__DEAD ? CHOPIN_GONE : CHOPIN_OK;
 }

@@ -23,21 +23,24 @@ claim() {
 
 # Tests that use real sockets run once for each backend.
 on_sockets="test_worker test_fiber test_security"
+# Tests of what needs zlib run once more with it.
+on_zlib="test_compress test_stream test_ws"
 
 all_tests() { printf '%s\n' tests/test_*.c | sed 's|.*/||; s|\.c$||'; }
 
 # build_all FOLDER COMPILER FLAGS...: every tests/test_*.c into FOLDER, two at a time; FOLDER/X.build holds what the compiler said.
-# Those on sockets once more, for io_uring, into FOLDER/uring.
+# Those on sockets once more, for io_uring, into FOLDER/uring; those with zlib into FOLDER/zlib.
 build_all() {
     local folder=$1; shift
     build_names "$folder" "$(all_tests)" "$@"
     build_names "$folder/uring" "$on_sockets" "$@" '-DKIT_BACKEND="uring"'
+    LIBS=-lz build_names "$folder/zlib" "$on_zlib" "$@" -DCHOPIN_WITH_ZLIB
 }
 build_names() {
     local folder=$1 names=$2; shift 2
     mkdir -p "$folder"
     printf '%s\n' $names |
-        xargs -P 2 -I{} sh -c 'rm -f "$0/{}"; "$@" tests/{}.c -o "$0/{}" -pthread -lm >"$0/{}.build" 2>&1 || rm -f "$0/{}"' "$folder" "$@"
+        xargs -P 2 -I{} sh -c 'rm -f "$0/{}"; "$@" tests/{}.c -o "$0/{}" -pthread -lm $LIBS >"$0/{}.build" 2>&1 || rm -f "$0/{}"' "$folder" "$@"
 }
 
 # count NAME STATUS LOG SECONDS: adds a program's last line to the sum; without such a line it counts as one failure.
@@ -65,6 +68,7 @@ run_all() {
     local folder=$1 label=$2; shift 2
     run_names "$folder" "$label" "$(all_tests)" "$@"
     run_names "$folder/uring" "$label"uring: "$on_sockets" "$@"
+    run_names "$folder/zlib" "$label"zlib: "$on_zlib" "$@"
 }
 run_names() {
     local folder=$1 label=$2 names=$3 name; shift 3

@@ -13,6 +13,7 @@ need python3 python3
 need curl curl
 need wrk wrk
 need strace strace
+echo '#include <zlib.h>' | "${CC:-cc}" -E -x c - >/dev/null 2>&1 || missing+=(zlib1g-dev)
 if [ "$wanted" = check ]; then
     need g++ g++
     need clang clang

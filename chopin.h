@@ -33,8 +33,8 @@
        >>json       the writer of chopin_jsonf()             >>websocket  WebSockets on connections; topics
        >>body       query, form, cookies, typed values       >>worker     one thread: loop, messages, faults, stop
        >>multipart  bodies made of parts                     >>server     options, addresses, chains, threads
-       >>guard      addresses, proxies, origins, buckets     >>public     the API; kqueue and models come later
-       >>router     path patterns, a radix tree per method
+       >>guard      addresses, proxies, origins, buckets     >>public     the API
+       >>router     path patterns, a radix tree per method   >>folders    files and assets over HTTP
 
    COMPILE-TIME SWITCHES
        CHOPIN_IMPLEMENTATION        all Chopin headers included here are implemented here; CHOPIN_HTTP_IMPLEMENTATION: this one
@@ -12235,6 +12235,24 @@ static chopin_str chopin__server_copy(chopin__server *s, chopin_str text) {
 
 static const char *chopin__server_text(chopin__server *s, const char *text) { return chopin__server_copy(s, chopin__str_z(text)).ptr; }
 
+/* fn(arg) when the app is freed. */
+static bool chopin__server_at_end(chopin__server *s, void (*fn)(void *arg), void *arg) {
+    struct chopin__last *l = chopin__server_own(s, sizeof *l);
+    if (!l) return false;
+    *l = (struct chopin__last){ s->last, fn, arg };
+    s->last = l;
+    return true;
+}
+
+/* A list of texts as our own. */
+static const char *const *chopin__server_words(chopin__server *s, const char *const *words) {
+    size_t n = 0;
+    while (words && words[n]) n++;
+    const char **copy = words ? chopin__server_own(s, (n + 1) * sizeof *copy) : NULL;
+    for (size_t i = 0; copy && i < n; i++) copy[i] = chopin__server_text(s, words[i]);
+    return copy;
+}
+
 /* ---- options: one table says name, default, range and environment of each ---- */
 typedef struct chopin__option {         // text in place: pointers would be relocated at load, and cost three times as much
     char        name[21], unit[4];
@@ -13986,206 +14004,6 @@ CHOPIN_API int chopin_ws_broadcast(chopin_app *app, const char *topic, chopin_ws
     return rc;
 }
 
-/* ---- files ---- */
-
-static const char *const chopin__files_index_names[] = { "index.html", NULL };
-
-static void chopin__files_end(chopin_worker *w) {
-    chopin__files_done(w->files);
-    chopin__release(&w->site->heap, w->files, sizeof *w->files);
-    w->files = NULL;
-}
-
-/* The worker's; NULL: out of memory. */
-static chopin__files *chopin__files_of(chopin_worker *w) {
-    if (CHOPIN__LIKELY(w->files != NULL)) return w->files;
-    chopin__files *f = chopin__alloc_zero(&w->site->heap, sizeof *f);
-    if (f && !chopin__files_init(f, &w->site->heap, (uint32_t)w->site->options.file_cache)) {
-        chopin__release(&w->site->heap, f, sizeof *f);
-        return NULL;
-    }
-    w->files = f;
-    w->files_done = chopin__files_end;
-    return f;
-}
-
-static chopin__files_rules chopin__files_rules_of(const chopin_files_options *o, chopin__files_root *root) {
-    return (chopin__files_rules){
-        .root = root, .index = o->index ? o->index : chopin__files_index_names, .types = o->types, .cache_control = o->cache_control,
-        .max_entries = o->max_entries ? o->max_entries : 10000, .max_ranges = o->max_ranges > 0 && o->max_ranges <= 256 ? (unsigned)o->max_ranges : 16,
-        .cache_ms = o->cache_ms ? o->cache_ms : 1000, .dot_files = o->dot_files, .listing = o->listing, .precompressed = o->precompressed, .attachment = o->attachment,
-    };
-}
-
-/* What the headers say about it. False: the arena is full. */
-static bool chopin__files_request(chopin_ctx *c, chopin__file_request *r) {
-    *r = (chopin__file_request){ .method = chopin__ctx_method(c), .path = chopin__ctx_path(c), .query = chopin_query_string(c),
-                                 .now_s = c->w->wall_s, .now_ms = c->w->now };
-    for (size_t i = 0; i < c->head.count; i++) {
-        if (c->head.fields[i].id == CHOPIN_H_COUNT) continue;
-        if (!chopin__file_request_add(r, c->head.fields[i].id, chopin__field_value(&c->head, c->base, i), &c->arena)) return false;
-    }
-    return true;
-}
-
-/* Small files are read, which costs less than a second way of sending: one call instead of two. */
-static bool chopin__files_send_small(chopin_ctx *c, const chopin__file_answer *a, int *rc) {
-    char room[CHOPIN__COPY_BELOW];
-    if (a->part_count != 1 || a->length > sizeof room || a->parts[0].head.len) return false;
-    const chopin__piece piece = { .fd = a->file->fd, .at = a->parts[0].at };
-    bool head_only = chopin__equal(chopin__ctx_method(c), CHOPIN_STR("HEAD"));
-    if (!head_only && chopin__fd_read(&piece, room, (size_t)a->length) != (int64_t)a->length) return false;
-    chopin__file_release(a->file);
-    *rc = chopin__answer_copy(c, a->status, a->type, chopin__str(room, (size_t)a->length));
-    return true;
-}
-
-static int chopin__files_send_parts(chopin_ctx *c, const chopin__file_answer *a) {
-    chopin__slices *slices = chopin__arena_alloc(&c->arena, sizeof *slices + a->part_count * sizeof slices->slice[0]);
-    if (slices) {
-        *slices = (chopin__slices){ .source = &chopin__fd_source, .fd = a->file->fd, .total = a->length, .tail = a->tail, .count = a->part_count };
-        for (unsigned i = 0; i < a->part_count; i++) slices->slice[i] = (chopin__slice){ a->parts[i].head, a->parts[i].at, a->parts[i].len };
-    }
-    return chopin__answer_slices(c, a->status, a->type, slices, chopin__file_release, a->file);
-}
-
-static int chopin__files_send(chopin_ctx *c, const chopin__file_answer *a) {
-    int rc;
-    if (a->status >= 400 && a->status != 416) return chopin__fail(c, a->status, chopin__str_z(chopin__reason(a->status)));
-    if (a->lines.len && !chopin__lines_append(&c->reply, &c->arena, a->lines)) {
-        if (a->file) chopin__file_release(a->file);
-        return CHOPIN_MEMORY;
-    }
-    if (a->file) return chopin__files_send_small(c, a, &rc) ? rc : chopin__files_send_parts(c, a);
-    if (a->body.ptr) return chopin__answer(c, a->status, a->type, a->body, CHOPIN__BODY_BORROWED, NULL, NULL);
-    return chopin__answer(c, a->status, chopin__absent(), chopin__absent(), CHOPIN__BODY_NONE, NULL, NULL);
-}
-
-static int chopin__files_serve(chopin_ctx *c, const chopin__files_rules *rules, chopin__file_request *r, chopin_str path) {
-    chopin__files *f = chopin__files_of(c->w);
-    chopin__file_answer answer = { .status = 503 };
-    if (c->reply.status) return chopin__answer_refused(c, 200, CHOPIN__BODY_NONE, NULL, NULL, "");
-    if (f) chopin__files_answer(f, rules, r, path, &c->arena, &answer);
-    return chopin__files_send(c, &answer);
-}
-
-typedef struct chopin__folder {         // what chopin_files() serves
-    chopin__files_root  root;
-    chopin__files_rules rules;
-} chopin__folder;
-
-static int chopin__folder_handler(chopin_ctx *c) {
-    chopin__folder *folder = chopin_route_user(c);
-    chopin__file_request r;
-    chopin_str path;
-    const chopin__capture *rest = &c->spans[c->endpoint->route.param_count - 1];
-    int status = chopin__path_decode(chopin__str(c->base + c->head.path + rest->at, rest->len), &c->arena, &path);
-    if (status != 200) return chopin__fail(c, status, chopin__str_z(chopin__reason(status)));
-    return chopin__files_request(c, &r) ? chopin__files_serve(c, &folder->rules, &r, path) : CHOPIN_MEMORY;
-}
-
-static void chopin__folder_close(void *arg) { chopin__files_root_close(&((chopin__folder *)arg)->root); }
-
-/* fn(arg) when the app is freed. */
-static bool chopin__server_at_end(chopin__server *s, void (*fn)(void *arg), void *arg) {
-    struct chopin__last *l = chopin__server_own(s, sizeof *l);
-    if (!l) return false;
-    *l = (struct chopin__last){ s->last, fn, arg };
-    s->last = l;
-    return true;
-}
-
-/* A list of texts as our own. */
-static const char *const *chopin__server_words(chopin__server *s, const char *const *words) {
-    size_t n = 0;
-    while (words && words[n]) n++;
-    const char **copy = words ? chopin__server_own(s, (n + 1) * sizeof *copy) : NULL;
-    for (size_t i = 0; copy && i < n; i++) copy[i] = chopin__server_text(s, words[i]);
-    return copy;
-}
-
-CHOPIN_API int chopin_files_at(chopin_app *app, const char *prefix, const char *root, const chopin_files_options *options, const char *file, int line) {
-    chopin__server *s = chopin__server_of(app);
-    chopin_files_options o = options ? *options : (chopin_files_options){ 0 };
-    chopin__folder *folder = chopin__server_own(s, sizeof *folder);
-    size_t len = strlen(prefix);
-    char  *pattern = chopin__server_own(s, len + sizeof "/*path");
-    if (!folder || !pattern) return CHOPIN_MEMORY;
-    if (!chopin__is_field_value(chopin__str_z(o.cache_control))) return chopin__server_fail(s, CHOPIN_INVALID, "%s:%d: chopin_files(%s): cache_control holds a control byte", file, line, prefix);
-    int error = chopin__files_root_open(&folder->root, root);
-    if (error) return chopin__server_fail(s, CHOPIN_SYSTEM, "%s:%d: chopin_files(%s): cannot open the folder %s: %s", file, line, prefix, root, strerror(-error));
-    if (!chopin__server_at_end(s, chopin__folder_close, folder)) { chopin__folder_close(folder); return CHOPIN_MEMORY; }
-    o.index = chopin__server_words(s, o.index);
-    o.types = chopin__server_words(s, o.types);
-    o.cache_control = chopin__server_text(s, o.cache_control);
-    folder->rules = chopin__files_rules_of(&o, &folder->root);
-    while (len && prefix[len - 1] == '/') len--;
-    memcpy(chopin__put(pattern, prefix, len), "/*path", sizeof "/*path");
-    return chopin_route_at(app, "GET", pattern, chopin__folder_handler, &(chopin_route_options){ .user = folder }, "chopin_files", file, line);
-}
-
-CHOPIN_API int chopin_file(chopin_ctx *c, const char *path, const chopin_files_options *options) {
-    static const chopin_files_options none;
-    chopin__files_root   anywhere = { .fd = AT_FDCWD, .anywhere = true };
-    chopin__files_rules  rules = chopin__files_rules_of(options ? options : &none, &anywhere);
-    chopin__file_request r;
-    if (!chopin__files_request(c, &r)) return CHOPIN_MEMORY;
-    r.download = options ? chopin__str_z(options->download) : chopin__absent();
-    rules.cache_ms = 0;                                      // its root is ours alone: nothing is kept by it
-    return chopin__files_serve(c, &rules, &r, chopin__str_z(path));
-}
-
-/* ---- assets ---- */
-
-typedef struct chopin__asset {
-    const chopin_asset *of;
-    const char *cache_control;
-    chopin_str  type;
-    char        etag[19];               // of the plain bytes; the coded ones have another
-} chopin__asset;
-
-static int chopin__asset_handler(chopin_ctx *c) {
-    const chopin__asset *a = chopin_route_user(c);
-    chopin_str bytes = chopin__str((const char *)a->of->data, (size_t)(a->of->end - a->of->data));
-    char       etag[24];
-    chopin__accepted wants = chopin__accepted_read(chopin_header_of(c, CHOPIN_H_ACCEPT_ENCODING));
-    bool gz = a->of->gz && chopin__coding_choose(&wants, 1u << CHOPIN__GZIP) == CHOPIN__GZIP;
-    if (gz) bytes = chopin__str((const char *)a->of->gz, (size_t)(a->of->gz_end - a->of->gz));
-    snprintf(etag, sizeof etag, gz ? "%.17sz\"" : "%s", a->etag);
-    chopin_set(c, "ETag", etag);
-    if (a->of->gz) chopin_set(c, "Vary", "Accept-Encoding");
-    if (a->cache_control) chopin_set(c, "Cache-Control", a->cache_control);
-    if (chopin__fixed_is_fresh(c, chopin__str_z(etag))) return chopin_empty(c, 304);
-    if (gz) chopin_set(c, "Content-Encoding", "gzip");
-    chopin_set(c, "X-Content-Type-Options", "nosniff");
-    return chopin__answer(c, 200, a->type, bytes, CHOPIN__BODY_STATIC, NULL, NULL);
-}
-
-static int chopin__asset_add(chopin_app *app, const char *prefix, const chopin_asset *asset, const char *cache_control, const char *file, int line) {
-    chopin__server *s = chopin__server_of(app);
-    chopin__asset  *a = chopin__server_own(s, sizeof *a);
-    size_t len = strlen(prefix), path_len = strlen(asset->path), index = sizeof "index.html" - 1;
-    char  *path = chopin__server_own(s, len + path_len + 1);
-    if (!a || !path) return CHOPIN_MEMORY;
-    *a = (chopin__asset){ .of = asset, .cache_control = cache_control, .type = asset->type ? chopin__str_z(asset->type) : chopin__mime_of(chopin__str_z(asset->path), NULL) };
-    snprintf(a->etag, sizeof a->etag, "\"%016llx\"", (unsigned long long)chopin__hash(7, asset->data, (size_t)(asset->end - asset->data)));
-    while (len && prefix[len - 1] == '/') len--;
-    memcpy(chopin__put(path, prefix, len), asset->path, path_len + 1);
-    int rc = chopin_route_at(app, "GET", path, chopin__asset_handler, &(chopin_route_options){ .user = a }, "chopin_embed", file, line);
-    if (rc != CHOPIN_OK || path_len <= index || strcmp(asset->path + path_len - index - 1, "/index.html") != 0) return rc;
-    path[len + path_len - index] = 0;
-    return chopin_route_at(app, "GET", path, chopin__asset_handler, &(chopin_route_options){ .user = a }, "chopin_embed", file, line);
-}
-
-CHOPIN_API int chopin_embed_at(chopin_app *app, const char *prefix, const chopin_asset *assets, size_t count, const char *cache_control, const char *file, int line) {
-    chopin__server *s = chopin__server_of(app);
-    const char *copy = chopin__server_text(s, cache_control);
-    int rc = chopin__is_field_value(chopin__str_z(cache_control)) ? CHOPIN_OK
-           : chopin__server_fail(s, CHOPIN_INVALID, "%s:%d: chopin_embed(%s): cache_control holds a control byte", file, line, prefix);
-    for (size_t i = 0; rc == CHOPIN_OK && i < count; i++) rc = chopin__asset_add(app, prefix, &assets[i], copy, file, line);
-    return rc;
-}
-
 CHOPIN_API int chopin_fd_range(chopin_ctx *c, int status, const char *type, int fd, uint64_t at, uint64_t len, bool close_it) {
     chopin_str text = chopin__str_z(type);
     void (*release)(void *) = close_it ? chopin__fd_close : NULL;
@@ -14810,6 +14628,192 @@ CHOPIN_API int chopin_main(int argc, char **argv, chopin_app *app) {
     else if (ok)                 ok = chopin_serve(app, words.listened || chopin__server_of(app)->addresses ? NULL : "127.0.0.1:8080") == CHOPIN_OK;
     chopin_free(app);
     return ok ? 0 : 1;
+}
+
+/* ==========================================================================================================
+   >>folders   files and assets over HTTP, on top of the API: from a request to what >>files says about it, and out
+   ========================================================================================================== */
+
+/* ---- folders ---- */
+
+static const char *const chopin__files_index_names[] = { "index.html", NULL };
+
+static void chopin__files_end(chopin_worker *w) {
+    chopin__files_done(w->files);
+    chopin__release(&w->site->heap, w->files, sizeof *w->files);
+    w->files = NULL;
+}
+
+/* The worker's; NULL: out of memory. */
+static chopin__files *chopin__files_of(chopin_worker *w) {
+    if (CHOPIN__LIKELY(w->files != NULL)) return w->files;
+    chopin__files *f = chopin__alloc_zero(&w->site->heap, sizeof *f);
+    if (f && !chopin__files_init(f, &w->site->heap, (uint32_t)w->site->options.file_cache)) {
+        chopin__release(&w->site->heap, f, sizeof *f);
+        return NULL;
+    }
+    w->files = f;
+    w->files_done = chopin__files_end;
+    return f;
+}
+
+static chopin__files_rules chopin__files_rules_of(const chopin_files_options *o, chopin__files_root *root) {
+    return (chopin__files_rules){
+        .root = root, .index = o->index ? o->index : chopin__files_index_names, .types = o->types, .cache_control = o->cache_control,
+        .max_entries = o->max_entries ? o->max_entries : 10000, .max_ranges = o->max_ranges > 0 && o->max_ranges <= 256 ? (unsigned)o->max_ranges : 16,
+        .cache_ms = o->cache_ms ? o->cache_ms : 1000, .dot_files = o->dot_files, .listing = o->listing, .precompressed = o->precompressed, .attachment = o->attachment,
+    };
+}
+
+/* What the headers say about it. False: the arena is full. */
+static bool chopin__files_request(chopin_ctx *c, chopin__file_request *r) {
+    *r = (chopin__file_request){ .method = chopin__ctx_method(c), .path = chopin__ctx_path(c), .query = chopin_query_string(c),
+                                 .now_s = c->w->wall_s, .now_ms = c->w->now };
+    for (size_t i = 0; i < c->head.count; i++) {
+        if (c->head.fields[i].id == CHOPIN_H_COUNT) continue;
+        if (!chopin__file_request_add(r, c->head.fields[i].id, chopin__field_value(&c->head, c->base, i), &c->arena)) return false;
+    }
+    return true;
+}
+
+/* Small files are read, which costs less than a second way of sending: one call instead of two. */
+static bool chopin__files_send_small(chopin_ctx *c, const chopin__file_answer *a, int *rc) {
+    char room[CHOPIN__COPY_BELOW];
+    if (a->part_count != 1 || a->length > sizeof room || a->parts[0].head.len) return false;
+    const chopin__piece piece = { .fd = a->file->fd, .at = a->parts[0].at };
+    bool head_only = chopin__equal(chopin__ctx_method(c), CHOPIN_STR("HEAD"));
+    if (!head_only && chopin__fd_read(&piece, room, (size_t)a->length) != (int64_t)a->length) return false;
+    chopin__file_release(a->file);
+    *rc = chopin__answer_copy(c, a->status, a->type, chopin__str(room, (size_t)a->length));
+    return true;
+}
+
+static int chopin__files_send_parts(chopin_ctx *c, const chopin__file_answer *a) {
+    chopin__slices *slices = chopin__arena_alloc(&c->arena, sizeof *slices + a->part_count * sizeof slices->slice[0]);
+    if (slices) {
+        *slices = (chopin__slices){ .source = &chopin__fd_source, .fd = a->file->fd, .total = a->length, .tail = a->tail, .count = a->part_count };
+        for (unsigned i = 0; i < a->part_count; i++) slices->slice[i] = (chopin__slice){ a->parts[i].head, a->parts[i].at, a->parts[i].len };
+    }
+    return chopin__answer_slices(c, a->status, a->type, slices, chopin__file_release, a->file);
+}
+
+static int chopin__files_send(chopin_ctx *c, const chopin__file_answer *a) {
+    int rc;
+    if (a->status >= 400 && a->status != 416) return chopin__fail(c, a->status, chopin__str_z(chopin__reason(a->status)));
+    if (a->lines.len && !chopin__lines_append(&c->reply, &c->arena, a->lines)) {
+        if (a->file) chopin__file_release(a->file);
+        return CHOPIN_MEMORY;
+    }
+    if (a->file) return chopin__files_send_small(c, a, &rc) ? rc : chopin__files_send_parts(c, a);
+    if (a->body.ptr) return chopin__answer(c, a->status, a->type, a->body, CHOPIN__BODY_BORROWED, NULL, NULL);
+    return chopin__answer(c, a->status, chopin__absent(), chopin__absent(), CHOPIN__BODY_NONE, NULL, NULL);
+}
+
+static int chopin__files_serve(chopin_ctx *c, const chopin__files_rules *rules, chopin__file_request *r, chopin_str path) {
+    chopin__files *f = chopin__files_of(c->w);
+    chopin__file_answer answer = { .status = 503 };
+    if (c->reply.status) return chopin__answer_refused(c, 200, CHOPIN__BODY_NONE, NULL, NULL, "");
+    if (f) chopin__files_answer(f, rules, r, path, &c->arena, &answer);
+    return chopin__files_send(c, &answer);
+}
+
+typedef struct chopin__folder {         // what chopin_files() serves
+    chopin__files_root  root;
+    chopin__files_rules rules;
+} chopin__folder;
+
+static int chopin__folder_handler(chopin_ctx *c) {
+    chopin__folder *folder = chopin_route_user(c);
+    chopin__file_request r;
+    chopin_str path;
+    const chopin__capture *rest = &c->spans[c->endpoint->route.param_count - 1];
+    int status = chopin__path_decode(chopin__str(c->base + c->head.path + rest->at, rest->len), &c->arena, &path);
+    if (status != 200) return chopin__fail(c, status, chopin__str_z(chopin__reason(status)));
+    return chopin__files_request(c, &r) ? chopin__files_serve(c, &folder->rules, &r, path) : CHOPIN_MEMORY;
+}
+
+static void chopin__folder_close(void *arg) { chopin__files_root_close(&((chopin__folder *)arg)->root); }
+
+CHOPIN_API int chopin_files_at(chopin_app *app, const char *prefix, const char *root, const chopin_files_options *options, const char *file, int line) {
+    chopin__server *s = chopin__server_of(app);
+    chopin_files_options o = options ? *options : (chopin_files_options){ 0 };
+    chopin__folder *folder = chopin__server_own(s, sizeof *folder);
+    size_t len = strlen(prefix);
+    char  *pattern = chopin__server_own(s, len + sizeof "/*path");
+    if (!folder || !pattern) return CHOPIN_MEMORY;
+    if (!chopin__is_field_value(chopin__str_z(o.cache_control))) return chopin__server_fail(s, CHOPIN_INVALID, "%s:%d: chopin_files(%s): cache_control holds a control byte", file, line, prefix);
+    int error = chopin__files_root_open(&folder->root, root);
+    if (error) return chopin__server_fail(s, CHOPIN_SYSTEM, "%s:%d: chopin_files(%s): cannot open the folder %s: %s", file, line, prefix, root, strerror(-error));
+    if (!chopin__server_at_end(s, chopin__folder_close, folder)) { chopin__folder_close(folder); return CHOPIN_MEMORY; }
+    o.index = chopin__server_words(s, o.index);
+    o.types = chopin__server_words(s, o.types);
+    o.cache_control = chopin__server_text(s, o.cache_control);
+    folder->rules = chopin__files_rules_of(&o, &folder->root);
+    while (len && prefix[len - 1] == '/') len--;
+    memcpy(chopin__put(pattern, prefix, len), "/*path", sizeof "/*path");
+    return chopin_route_at(app, "GET", pattern, chopin__folder_handler, &(chopin_route_options){ .user = folder }, "chopin_files", file, line);
+}
+
+CHOPIN_API int chopin_file(chopin_ctx *c, const char *path, const chopin_files_options *options) {
+    static const chopin_files_options none;
+    chopin__files_root   anywhere = { .fd = AT_FDCWD, .anywhere = true };
+    chopin__files_rules  rules = chopin__files_rules_of(options ? options : &none, &anywhere);
+    chopin__file_request r;
+    if (!chopin__files_request(c, &r)) return CHOPIN_MEMORY;
+    r.download = options ? chopin__str_z(options->download) : chopin__absent();
+    rules.cache_ms = 0;                                      // its root is ours alone: nothing is kept by it
+    return chopin__files_serve(c, &rules, &r, chopin__str_z(path));
+}
+
+/* ---- assets ---- */
+
+typedef struct chopin__asset {
+    const chopin_asset *of;
+    const char *cache_control;
+    chopin_str  type;
+    char        etag[19];               // of the plain bytes; the coded ones have another
+} chopin__asset;
+
+static int chopin__asset_handler(chopin_ctx *c) {
+    const chopin__asset *a = chopin_route_user(c);
+    chopin_str bytes = chopin__str((const char *)a->of->data, (size_t)(a->of->end - a->of->data));
+    char       etag[24];
+    chopin__accepted wants = chopin__accepted_read(chopin_header_of(c, CHOPIN_H_ACCEPT_ENCODING));
+    bool gz = a->of->gz && chopin__coding_choose(&wants, 1u << CHOPIN__GZIP) == CHOPIN__GZIP;
+    if (gz) bytes = chopin__str((const char *)a->of->gz, (size_t)(a->of->gz_end - a->of->gz));
+    snprintf(etag, sizeof etag, gz ? "%.17sz\"" : "%s", a->etag);
+    chopin_set(c, "ETag", etag);
+    if (a->of->gz) chopin_set(c, "Vary", "Accept-Encoding");
+    if (a->cache_control) chopin_set(c, "Cache-Control", a->cache_control);
+    if (chopin__fixed_is_fresh(c, chopin__str_z(etag))) return chopin_empty(c, 304);
+    if (gz) chopin_set(c, "Content-Encoding", "gzip");
+    chopin_set(c, "X-Content-Type-Options", "nosniff");
+    return chopin__answer(c, 200, a->type, bytes, CHOPIN__BODY_STATIC, NULL, NULL);
+}
+
+static int chopin__asset_add(chopin_app *app, const char *prefix, const chopin_asset *asset, const char *cache_control, const char *file, int line) {
+    chopin__server *s = chopin__server_of(app);
+    chopin__asset  *a = chopin__server_own(s, sizeof *a);
+    size_t len = strlen(prefix), path_len = strlen(asset->path), index = sizeof "index.html" - 1;
+    char  *path = chopin__server_own(s, len + path_len + 1);
+    if (!a || !path) return CHOPIN_MEMORY;
+    *a = (chopin__asset){ .of = asset, .cache_control = cache_control, .type = asset->type ? chopin__str_z(asset->type) : chopin__mime_of(chopin__str_z(asset->path), NULL) };
+    snprintf(a->etag, sizeof a->etag, "\"%016llx\"", (unsigned long long)chopin__hash(7, asset->data, (size_t)(asset->end - asset->data)));
+    while (len && prefix[len - 1] == '/') len--;
+    memcpy(chopin__put(path, prefix, len), asset->path, path_len + 1);
+    int rc = chopin_route_at(app, "GET", path, chopin__asset_handler, &(chopin_route_options){ .user = a }, "chopin_embed", file, line);
+    if (rc != CHOPIN_OK || path_len <= index || strcmp(asset->path + path_len - index - 1, "/index.html") != 0) return rc;
+    path[len + path_len - index] = 0;
+    return chopin_route_at(app, "GET", path, chopin__asset_handler, &(chopin_route_options){ .user = a }, "chopin_embed", file, line);
+}
+
+CHOPIN_API int chopin_embed_at(chopin_app *app, const char *prefix, const chopin_asset *assets, size_t count, const char *cache_control, const char *file, int line) {
+    chopin__server *s = chopin__server_of(app);
+    const char *copy = chopin__server_text(s, cache_control);
+    int rc = chopin__is_field_value(chopin__str_z(cache_control)) ? CHOPIN_OK
+           : chopin__server_fail(s, CHOPIN_INVALID, "%s:%d: chopin_embed(%s): cache_control holds a control byte", file, line, prefix);
+    for (size_t i = 0; rc == CHOPIN_OK && i < count; i++) rc = chopin__asset_add(app, prefix, &assets[i], copy, file, line);
+    return rc;
 }
 
 #endif /* CHOPIN_HTTP_IMPLEMENTED */

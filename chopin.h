@@ -10260,7 +10260,7 @@ static int chopin__conn_body_input(chopin_worker *w, chopin__conn *k, int64_t n)
         else if (!k->borrowed) chopin__conn_tidy_input(w, k);
     }
     if (rc == 0 && !b->pull && !chopin__body_prepare(c)) rc = -503;
-    chopin__body_set_due(w, k, c);
+    if (CHOPIN__LIKELY(b->mode != CHOPIN__RAW)) chopin__body_set_due(w, k, c);
     return rc;
 }
 
@@ -10693,6 +10693,7 @@ static void chopin__conn_fallen(chopin_worker *w) {
     w->fallen = NULL;
     w->running = c;                                          // its deferred functions may fall, too
     c->wait = NULL;
+    int rc = c->reply.finish ? CHOPIN_SYSTEM : CHOPIN_OK;    // what has begun is not to be finished as if nothing had happened
     if (!c->reply.left) {
         chopin__reply_drop(c);
         c->reply.hold = false;
@@ -10700,8 +10701,9 @@ static void chopin__conn_fallen(chopin_worker *w) {
         c->reply.by_us = true;
     } else if (w->fallen_why[0]) {
         chopin__ctx_log(c, CHOPIN_ERROR, "after its reply: %s", w->fallen_why);
+        c->reply.by_us = true;
     }
-    chopin__conn_conclude(w, k, c, c->reply.finish ? CHOPIN_GONE : CHOPIN_OK);   // what has begun is not to be finished
+    chopin__conn_conclude(w, k, c, rc);
     chopin__conn_serve(w, k);
     chopin__conn_settle(w, k);
 }
@@ -11221,6 +11223,9 @@ struct chopin_ws {                      // in the request's arena
     uint16_t   code;                    // the other side's, once over
     int64_t    seen;                    // when something came, or the ping left
     int64_t    close_due;
+    bool       midway;                  // a message of ours is out by half: broadcasts wait for its last fragment ...
+    struct chopin__late { struct chopin__late *next; struct chopin__cast *cast; } *late;   // ... here
+    size_t     late_bytes;
     chopin__sub *subs;
     size_t     sub_count;
 #ifdef CHOPIN_WITH_ZLIB
@@ -11236,7 +11241,9 @@ static bool chopin__ws_put(chopin_ws *ws, unsigned opcode, chopin_str payload) {
     char   head[10];
     size_t n = chopin__ws_put_head(head, opcode, true, false, payload.len);
     if (ws->c->k->state == CHOPIN__DEAD) return false;
-    return chopin__stream_put(ws->c, chopin__str(head, n)) && chopin__stream_put(ws->c, payload);
+    if (chopin__stream_put(ws->c, chopin__str(head, n)) && chopin__stream_put(ws->c, payload)) return true;
+    chopin__stream_cut(ws->c, CHOPIN_MEMORY);                // half a frame may be in the queue
+    return false;
 }
 
 /* Says why it ends, once. */
@@ -11397,6 +11404,53 @@ static int chopin__ws_recv(chopin_ws *ws, chopin_ws_message *m, int64_t deadline
     return CHOPIN_OK;
 }
 
+/* ---- broadcasts: one counted copy ---- */
+
+typedef struct chopin__cast {           // one message on its way to all workers
+    _Atomic int   refs;
+    chopin__heap *heap;
+    size_t        size;                 // of the whole allocation
+    chopin_str    topic, frame;
+    chopin__post  post[];               // one for each worker
+} chopin__cast;
+
+static void chopin__cast_release(void *arg) {
+    chopin__cast *cast = arg;
+    if (atomic_fetch_sub(&cast->refs, 1) == 1) chopin__release(cast->heap, cast, cast->size);
+}
+
+static bool chopin__cast_put(chopin_worker *w, chopin__conn *k, chopin__cast *cast) {
+    if (cast->frame.len <= CHOPIN__COPY_BELOW) return chopin__queue_copy(&k->port.out, &w->pieces, cast->frame);
+    atomic_fetch_add(&cast->refs, 1);
+    return chopin__queue_refer(&k->port.out, &w->pieces, cast->frame, chopin__cast_release, cast) != NULL;
+}
+
+/* Those that came in the middle of a message. */
+static void chopin__cast_late(chopin_ws *ws, bool send) {
+    chopin_worker *w = ws->c->w;
+    struct chopin__late *list = ws->late, *next;
+    ws->late = NULL;
+    ws->late_bytes = 0;
+    for (; list; list = next) {
+        next = list->next;
+        if (send && ws->c->k->state != CHOPIN__DEAD && !chopin__cast_put(w, ws->c->k, list->cast)) chopin__stream_cut(ws->c, CHOPIN_MEMORY);
+        chopin__cast_release(list->cast);
+        chopin__release(&w->site->heap, list, sizeof *list);
+    }
+}
+
+/* Kept until the message is whole. False: out of memory. */
+static bool chopin__cast_keep(chopin_ws *ws, chopin__cast *cast) {
+    struct chopin__late *late = chopin__alloc(&ws->c->w->site->heap, sizeof *late), **last = &ws->late;
+    if (!late) return false;
+    while (*last) last = &(*last)->next;
+    *late = (struct chopin__late){ NULL, cast };
+    atomic_fetch_add(&cast->refs, 1);
+    ws->late_bytes += cast->frame.len;
+    *last = late;
+    return true;
+}
+
 /* ---- messages out ---- */
 
 static int chopin__ws_send_frames(chopin_ws *ws, unsigned opcode, bool deflated, chopin_str data) {
@@ -11406,10 +11460,13 @@ static int chopin__ws_send_frames(chopin_ws *ws, unsigned opcode, bool deflated,
     size_t     n;
     int        rc = CHOPIN_OK;
     chopin__ws_writer_init(&out, opcode, deflated, data, ws->options.fragment ? ws->options.fragment : SIZE_MAX);
+    ws->midway = ws->options.fragment && data.len > ws->options.fragment;
     while (rc == CHOPIN_OK && (n = chopin__ws_write(&out, head, &piece)) > 0) {
         if (!chopin__stream_put(ws->c, chopin__str(head, n))) return chopin__stream_cut(ws->c, CHOPIN_MEMORY);
         rc = piece.len > CHOPIN__COPY_BELOW ? chopin__stream_lend(ws->c, piece, CHOPIN_STR("")) : chopin__stream_copy(ws->c, piece, CHOPIN_STR(""));
     }
+    ws->midway = false;
+    if (CHOPIN__UNLIKELY(ws->late != NULL)) chopin__cast_late(ws, true);
     return rc;
 }
 
@@ -11502,38 +11559,19 @@ static int chopin__sub_begin(chopin_ws *ws, chopin_str name) {
     return CHOPIN_OK;
 }
 
-/* ---- broadcasts ---- */
-
-typedef struct chopin__cast {           // one message on its way to all workers
-    _Atomic int   refs;
-    chopin__heap *heap;
-    size_t        size;                 // of the whole allocation
-    chopin_str    topic, frame;
-    chopin__post  post[];               // one for each worker
-} chopin__cast;
-
-static void chopin__cast_release(void *arg) {
-    chopin__cast *cast = arg;
-    if (atomic_fetch_sub(&cast->refs, 1) == 1) chopin__release(cast->heap, cast, cast->size);
-}
-
-static bool chopin__cast_put(chopin_worker *w, chopin__conn *k, chopin__cast *cast) {
-    if (cast->frame.len <= CHOPIN__COPY_BELOW) return chopin__queue_copy(&k->port.out, &w->pieces, cast->frame);
-    atomic_fetch_add(&cast->refs, 1);
-    return chopin__queue_refer(&k->port.out, &w->pieces, cast->frame, chopin__cast_release, cast) != NULL;
-}
+/* ---- broadcasts arriving ---- */
 
 /* To one subscriber, unless it is too slow. */
 static void chopin__cast_give(chopin_worker *w, chopin_ws *ws, chopin__cast *cast) {
     chopin__conn *k = ws->c->k;
     if (ws->closed || ws->c->gone || k->state == CHOPIN__DEAD) return;
-    if (k->port.out.bytes + cast->frame.len > w->site->options.max_queue) {
+    if (k->port.out.bytes + ws->late_bytes + cast->frame.len > w->site->options.max_queue) {
         if (!ws->options.close_slow) return;
         k->abort = true;
         chopin__conn_lost(w, k);
         return;
     }
-    if (!chopin__cast_put(w, k, cast)) {
+    if (!(ws->midway ? chopin__cast_keep(ws, cast) : chopin__cast_put(w, k, cast))) {
         k->abort = true;
         chopin__conn_lost(w, k);
         return;
@@ -11575,6 +11613,7 @@ static chopin__cast *chopin__cast_make(chopin__heap *heap, chopin_str topic, uns
 static void chopin__ws_free(void *arg) {
     chopin_ws *ws = arg;
     while (ws->subs) chopin__sub_end(ws, &ws->subs);
+    chopin__cast_late(ws, false);
     if (ws->text) chopin__release(&ws->c->w->site->heap, ws->text, ws->cap);
     ws->text = NULL;
 #ifdef CHOPIN_WITH_ZLIB

@@ -1,7 +1,7 @@
 #!/bin/bash
 # size.sh - how small it is: text, compile time, memory at start, memory of an idle connection
 #
-#     bench/size.sh              examples/hello.c
+#     bench/size.sh              examples/hello.c, and text of examples/hello_jwt.c
 #     CC=clang bench/size.sh     by another compiler
 #     IDLE=2000 bench/size.sh    fewer idle connections than 10,000
 set -euo pipefail
@@ -61,6 +61,10 @@ small_s=$(seconds hello "$small" hello)
 fast_s=$(seconds hello -O2 hello_O2)
 text=$(size "$dir/hello" | awk 'NR == 2 { print $1 }')
 text_O2=$(size "$dir/hello_O2" | awk 'NR == 2 { print $1 }')
+# shellcheck disable=SC2086
+$cc $small "$root/examples/hello_jwt.c" -o "$dir/hello_jwt" || die "examples/hello_jwt.c does not build"
+text_jwt=$(size "$dir/hello_jwt" | awk 'NR == 2 { print $1 }')
+[ "$text_jwt" -lt 40000 ] || die "hello_jwt.c has $text_jwt bytes of text: more than 40,000"
 
 # ---- memory at start
 ulimit -n "$(ulimit -Hn)"
@@ -87,6 +91,7 @@ cat <<TABLE
 |---|---:|
 | text, hello.c with $small | $text bytes |
 | text, hello.c with -O2 | $text_O2 bytes |
+| text, hello_jwt.c (chopin_auth.h alone) with $small | $text_jwt bytes |
 | compile time, small build | $small_s s |
 | compile time, -O2 | $fast_s s |
 | resident at start, one worker | $start KiB |

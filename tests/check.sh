@@ -18,12 +18,17 @@ tsan="-fsanitize=thread -fno-omit-frame-pointer"
 
 # The map in the first comment names each room, in the order of the banners; it stands in columns, to be read downwards.
 map_matches_banners() {
+    local header bad=0
+    for header in chopin*.h; do map_matches_banners_of "$header" || { echo "$header"; bad=1; }; done
+    return $bad
+}
+map_matches_banners_of() {
     local map banners
     map=$(awk '/MAP OF THIS FILE/ { on = 1 } /COMPILE-TIME SWITCHES/ { exit }
                on && match($0, /^ +>>[a-z0-9]+/) { left = left substr($0, RSTART, RLENGTH) " "; rest = substr($0, RLENGTH + 1)
                                                    if (match(rest, />>[a-z0-9]+/)) right = right substr(rest, RSTART, RLENGTH) " " }
-               END { print left right }' chopin.h | tr -s ' ' '\n' | grep .)
-    banners=$(awk '/^\/\* =====/ { getline; print }' chopin.h | grep -oE '^ *>>[a-z0-9]+' | tr -d ' ')
+               END { print left right }' "$1" | tr -s ' ' '\n' | grep .)
+    banners=$(awk '/^\/\* =====/ { getline; print }' "$1" | grep -oE '^ *>>[a-z0-9]+' | tr -d ' ')
     [ -n "$map" ] && diff <(echo "$map") <(echo "$banners")
 }
 
@@ -34,7 +39,7 @@ no_forward_declarations() {
              while (text !~ /[;{=]/ && (getline more) > 0) text = text " " more
              sub(/\/\/.*/, "", text); gsub(/_Atomic\([^)]*\)/, "", text)
              if (text ~ /\(/ && match(text, /[;{=]/) && substr(text, RSTART, 1) == ";" && text !~ /\(\*/) { print FILENAME ":" FNR ": " text; bad = 1 } }
-         END { exit bad }' chopin.h
+         END { exit bad }' chopin*.h
 }
 
 # README's program is examples/hello.c without its comment.
@@ -54,10 +59,11 @@ examples_build_as_they_say() {
 }
 
 make_installs_and_uninstalls() {
-    local root=$PWD/$out/root
+    local root=$PWD/$out/root header
     rm -rf "$root"
-    make -s install DESTDIR="$root" PREFIX=/usr && cmp chopin.h "$root/usr/include/chopin.h" &&
-        make -s uninstall DESTDIR="$root" PREFIX=/usr && [ ! -e "$root/usr/include/chopin.h" ]
+    make -s install DESTDIR="$root" PREFIX=/usr || return 1
+    for header in chopin*.h; do cmp "$header" "$root/usr/include/$header" || return 1; done
+    make -s uninstall DESTDIR="$root" PREFIX=/usr && [ -z "$(ls "$root/usr/include")" ]
 }
 
 licence_stands_at_the_end_of_each_header() {

@@ -32,6 +32,12 @@ soak:                   ## SOAK_MINUTES (60) of load, with memory watched, and o
 
 bench:                  ## against a floor and other servers, about 45 minutes; PEERS="name=command with {port}" adds one
 	@bench/run.py $${PEERS:+--peers "$$PEERS"}
+ct:                     ## constant time of chopin_auth.h: secrets undefined under valgrind and MSan, two compilers, five levels; 5 minutes
+	@tests/install.sh check && tests/ct.sh
+
+bench_auth:             ## chopin_auth.h beside OpenSSL, nettle, libsodium, libargon2, libjwt; about 5 minutes
+	@bench/auth.py
+
 
 size:                   ## text, memory at start, memory of an idle connection
 	@bench/size.sh
@@ -47,6 +53,6 @@ clean:                  ## removes build/
 	rm -rf build
 
 help:                   ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F':.*## ' '/^[a-z_]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all run test check fuzz soak bench size install uninstall clean help
+.PHONY: all run test check fuzz soak ct bench bench_auth size install uninstall clean help

@@ -5410,7 +5410,7 @@ static void chopin_auth__p256_nonce_turn(chopin_auth__p256_nonces *n, uint8_t ta
     chopin_auth_wipe(k, sizeof k);
 }
 static void chopin_auth__p256_nonces_init(chopin_auth__p256_nonces *n, const uint64_t d[4], const uint64_t z[4], chopin_str extra) {
-    uint8_t secret[32], digest[32], k[32] = { 0 };
+    uint8_t secret[32] = { 0 }, digest[32], k[32] = { 0 };
     chopin_str more[3] = { chopin_auth__str(secret, 32), chopin_auth__str(digest, 32), extra };
     chopin_auth__p256_store(secret, d);
     chopin_auth__p256_store(digest, z);
@@ -6500,7 +6500,7 @@ int chopin_jwk_hmac(chopin_jwk *key, chopin_auth_alg alg, chopin_str kid, chopin
 }
 
 int chopin_jwk_hmac_text(chopin_jwk *key, chopin_auth_alg alg, chopin_str kid, chopin_str text) {
-    uint8_t prk[CHOPIN_AUTH_HASH_MAX], secret[CHOPIN_AUTH_HASH_MAX];
+    uint8_t prk[CHOPIN_AUTH_HASH_MAX] = { 0 }, secret[CHOPIN_AUTH_HASH_MAX] = { 0 };
     chopin_auth_hash hash = chopin_auth__alg_hash(alg);
     int rc = CHOPIN_AUTH_ARG;
     if (key && chopin_auth__alg_in(alg, CHOPIN_AUTH_HS256, CHOPIN_AUTH_HS512)) rc = text.ptr && text.len >= 32 ? CHOPIN_AUTH_OK : CHOPIN_AUTH_WEAK_KEY;

@@ -106,6 +106,7 @@ static void on_event(void *ctx, chopin_auth_event event, chopin_str who, chopin_
     static const char *const names[] = { "", "login", "failure", "limited", "logout", "refresh token used twice: family ended", "rehash" };
     (void)ctx;
     printf("log: %s: %.*s from %.*s\n", names[event], CHOPIN_FMT(who), CHOPIN_FMT(from));
+    fflush(stdout);
 }
 
 /* ---- sign-up and confirmation: the answers do not tell whether an address is known ---- */

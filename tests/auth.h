@@ -2,3 +2,6 @@
 #define CHOPIN_AUTH_API static __attribute__((unused))
 #define CHOPIN_AUTH_IMPLEMENTATION
 #include "../chopin_auth.h"
+
+/* True where an emulator or a sanitizer makes everything slow (TEST_SMALL=1 in the environment): fewer random cases. */
+#define SMALL (getenv("TEST_SMALL") != NULL)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # check.sh [PART...] - `make check`: what `make test` runs, under sanitizers, valgrind and other compilers, and the fuzzers. Under 25 minutes.
-#   Parts, all by default: style build gcc-asan clang-asan clang-tsan gcc-tsan valgrind live-asan live-tsan fuzz
+#   Parts, all by default: style build gcc-asan clang-asan clang-tsan gcc-tsan valgrind live-asan live-tsan
+#     auth-build auth-asan auth-tsan auth-machines auth-ct auth-diff fuzz
 # Last line: N passed, N failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -93,8 +94,8 @@ part_build() {
 # tests_under NAME COMPILER FLAGS: all tests, built so.
 tests_under() {
     local name=$1; shift
-    build_all $out/$name "$@" -O1 -g
-    run_all $out/$name "$name "
+    LEFT_OUT=^test_auth_ build_all $out/$name "$@" -O1 -g
+    LEFT_OUT=^test_auth_ run_all $out/$name "$name "
 }
 part_gcc_asan()   { tests_under gcc-asan   gcc   $asan; }
 part_clang_asan() { tests_under clang-asan clang $asan; }
@@ -125,9 +126,60 @@ live_under() {
     for backend in epoll uring; do
         run_one "$name $backend" $out/$name-$backend.log python3 tests/live.py --sanitized --backend $backend --load-seconds 3 $out/$name
     done
+    run_one "$name live_auth" $out/$name-auth.log python3 tests/live_auth.py --sanitized $out/$name
 }
 part_live_asan() { live_under live-asan clang $asan; }
 part_live_tsan() { live_under live-tsan clang $tsan; }
+
+# ---- chopin_auth.h: tests of its own kind. TEST_SMALL cuts random cases where machines are slow; the long counts are soak.sh's ----
+
+# auth_under NAME TESTS COMPILER FLAGS: these tests, built so, and run two at a time; RUN_BY stands before the program (an emulator).
+auth_under() {
+    local name=$1 tests=$2 one; shift 2
+    build_names $out/$name "$tests" "$@"
+    printf '%s\n' $tests | TEST_SMALL=1 xargs -P 2 -I{} sh -c 'folder=$0; from=$(date +%s)
+        timeout -k 5 "$TEST_TIMEOUT" $RUN_BY "$folder/{}" >"$folder/{}.log" 2>&1 </dev/null; echo "$? $(($(date +%s) - from))" >"$folder/{}.end"' $out/$name
+    for one in $tests; do
+        if [ -x $out/$name/$one ]; then count "$name $one" $(cat $out/$name/$one.end | sed "s|^\([0-9]*\) |\1 $out/$name/$one.log |"); else claim "$name $one does not compile" 1 $out/$name/$one.build; fi
+    done
+}
+on_chopin="glue|chopin$"                                # they compile chopin.h too, which takes a sanitizer half a minute
+part_auth_build() { run_one build_auth.sh $out/build_auth.log tests/build_auth.sh; }
+part_auth_asan() {
+    auth_under auth-clang-asan "$(auth_tests "$on_chopin")" clang $strict $asan -fsanitize=implicit-conversion -fno-sanitize-recover=implicit-conversion -O1 -g
+    auth_under auth-gcc-asan "test_auth_glue test_auth_chopin" gcc $asan -O1 -g
+}
+part_auth_tsan() { auth_under auth-tsan "test_auth_jwk test_auth_otp test_auth_password test_auth_revocation test_auth_session" clang $tsan -O1 -g; }
+
+# Portable code on this machine, then others: 32 bits, and under qemu one with SHA-2 instructions, one with 32 bits, one that is big-endian: there only
+# the rooms that know of bytes and words.
+part_auth_machines() {
+    local name compiler emulator
+    auth_under auth-portable "$(auth_tests "$on_chopin")" gcc -std=c11 -Os -DCHOPIN_AUTH_NO_SIMD -DCHOPIN_AUTH_NO_INT128
+    auth_under auth-m32 "$(auth_tests "$on_chopin")" gcc -std=c11 -m32 -isystem /usr/include/x86_64-linux-gnu -O1
+    while read -r name compiler emulator; do
+        export RUN_BY="$emulator"
+        auth_under "auth-$name" "$(auth_tests "$on_chopin|password|guard|roles|session")" $compiler -std=c11 -O1
+    done <<END
+aarch64 aarch64-linux-gnu-gcc qemu-aarch64 -cpu max -L /usr/aarch64-linux-gnu
+armhf arm-linux-gnueabihf-gcc qemu-arm -L /usr/arm-linux-gnueabihf
+s390x s390x-linux-gnu-gcc qemu-s390x -L /usr/s390x-linux-gnu
+END
+    unset RUN_BY
+}
+
+# Constant time in short form, at one level; `make ct` goes through five.
+part_auth_ct() { TEST_TIMEOUT=600 CT_FOLDER=$PWD/$out/ct LEVELS="${LEVELS:--O2}" run_one ct.sh $out/ct.log tests/ct.sh; }
+
+# Beside OpenSSL, libsodium, libargon2, libxcrypt and nettle. Cases: AUTH_CASES of a fast primitive, a fiftieth of a slow one.
+part_auth_diff() {
+    local cases=${AUTH_CASES:-20000}
+    mkdir -p $out/diff
+    cc -O2 tests/diff_auth_hash.c -o $out/diff/hash -lcrypto -lnettle -lsodium -largon2 -lcrypt >$out/diff/hash.build 2>&1 || claim "diff_auth_hash.c compiles" 1 $out/diff/hash.build
+    cc -O2 tests/diff_auth_pk.c -o $out/diff/pk -lcrypto -lsodium >$out/diff/pk.build 2>&1 || claim "diff_auth_pk.c compiles" 1 $out/diff/pk.build
+    DIFF_FAST=$cases DIFF_SLOW=$((cases / 50)) TEST_TIMEOUT=3600 run_one "diff_auth_hash $cases" $out/diff/hash.log $out/diff/hash
+    TEST_TIMEOUT=3600 run_one "diff_auth_pk $cases" $out/diff/pk.log $out/diff/pk $cases
+}
 
 # ---- fuzzers ----
 
@@ -164,7 +216,7 @@ finish_fuzzers() {
 
 # ---- all of it ----
 
-for part in ${*:-style build gcc-asan clang-asan clang-tsan gcc-tsan valgrind live-asan live-tsan fuzz}; do
+for part in ${*:-style build gcc-asan clang-asan clang-tsan gcc-tsan valgrind live-asan live-tsan auth-build auth-asan auth-tsan auth-machines auth-ct auth-diff fuzz}; do
     from=$SECONDS
     say "$part"
     "part_${part//-/_}"

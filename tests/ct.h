@@ -1,10 +1,9 @@
 /* ct.h - the constant-time test's tools: secrets are marked undefined, and memcheck (or MemorySanitizer) reports any branch or address that depends on one.
  *
- * One .c file per group of rooms (test_ct.c, test_ct_keys.c, ...), each including this file before chopin_auth.h:
+ * One .c file per group of rooms (ct_auth_hash.c, ct_auth_pk.c, ...), each including this file before chopin_auth.h:
  *
  *     #include "ct.h"
- *     #define CHOPIN_AUTH_IMPLEMENTATION
- *     #include "../chopin_auth.h"
+ *     #include "auth.h"
  *     static void hmac_sign(void) { uint8_t key[32] = { 1 }; ct_secret(key, 32); ... call ...; ct_public(out, 32); }
  *     int main(int argc, char **argv) { CT_BEGIN(argc, argv); CT(hmac_sign); ... return CT_END(); }
  *

@@ -3,8 +3,7 @@
  *     cc -O2 tests/diff_auth_hash.c -o diff -lcrypto -lnettle -lsodium -largon2 -lcrypt && ./diff [seed]
  *
  * 100,000 seeded cases per fast primitive, 2,000 per slow one (DIFF_FAST, DIFF_SLOW), lengths 0 to 300, every path in turn. The seed is printed. */
-#define CHOPIN_AUTH_IMPLEMENTATION
-#include "../chopin_auth.h"
+#include "auth.h"
 #include "test.h"
 #include "paths.h"
 #include <argon2.h>

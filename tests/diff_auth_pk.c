@@ -4,8 +4,7 @@
  *
  * Both sides sign, both verify; then signatures, messages and keys are mutated, and the verdicts must be the same. Where we are stricter on purpose (points of
  * small order, low exponents, other forms of PEM and DER) only that direction is allowed: what we accept, they must accept. */
-#define CHOPIN_AUTH_IMPLEMENTATION
-#include "../chopin_auth.h"
+#include "auth.h"
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/bn.h>
 #include <openssl/ec.h>

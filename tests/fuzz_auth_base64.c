@@ -1,8 +1,7 @@
 /* fuzz_auth_base64.c - base64url, base64 and base32: accepted text re-encodes to itself, byte for byte.
  *
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined fuzz_auth_base64.c -o fuzz && ./fuzz        gcc -g -O1 -fsanitize=address,undefined -DFUZZ_MAIN fuzz_auth_base64.c -o fuzz && ./fuzz 60 */
-#define CHOPIN_AUTH_IMPLEMENTATION
-#include "../chopin_auth.h"
+#include "auth.h"
 #ifdef FUZZ_MAIN
 static const char *const seeds[] = { "", "AA", "AAA", "AAAA", "-_-_", "+/+/", "Zm9vYmFy", "Zm9vYg==", "MZXW6YTBOI", "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9" };
 #endif

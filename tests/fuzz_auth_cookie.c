@@ -1,8 +1,7 @@
 /* fuzz_auth_cookie.c - cookies, CSRF tokens and API keys: no text but those we made passes.
  *
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined fuzz_auth_cookie.c -o fuzz && ./fuzz        gcc -g -O1 -fsanitize=address,undefined -DFUZZ_MAIN fuzz_auth_cookie.c -o fuzz && ./fuzz 60 */
-#define CHOPIN_AUTH_IMPLEMENTATION
-#include "../chopin_auth.h"
+#include "auth.h"
 #ifdef FUZZ_MAIN
 static const char *const seeds[] = { "", "AQEAAAAAZVPxAA", "AgEAAAAAZVPxAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "sk_AAAAAAAAAAAAAAAA_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA_AAAAAAA" };
 #endif

@@ -5,8 +5,7 @@
  *
  * Properties: no crash; a refused key is all zero; an accepted one is the only spelling of itself (each view lies inside the input, nothing is left over), its
  * public half can be written and read back, and what it signs it verifies. */
-#define CHOPIN_AUTH_IMPLEMENTATION
-#include "../chopin_auth.h"
+#include "auth.h"
 #include "fuzz_auth.h"
 
 static void one_algorithm(chopin_auth_alg alg, chopin_str in) {

@@ -1,8 +1,7 @@
 /* fuzz_auth_json.c - the strict reader against a second one, recursive and slow: both accept the same texts; in-place reading says the same when read again.
  *
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined fuzz_auth_json.c -o fuzz && ./fuzz        gcc -g -O1 -fsanitize=address,undefined -DFUZZ_MAIN fuzz_auth_json.c -o fuzz && ./fuzz 60 */
-#define CHOPIN_AUTH_IMPLEMENTATION
-#include "../chopin_auth.h"
+#include "auth.h"
 #ifdef FUZZ_MAIN
 static const char *const seeds[] = { "{}", "{\"a\":1}", "{\"iss\":\"me\",\"aud\":[\"us\",\"them\"],\"exp\":1.5e9,\"x\":{\"y\":[null,true,false]}}", "{\"\\ud83d\\ude00\":\"\\u0000\\n\",\"\xf0\x9f\x98\x80\":\"\xc3\xa4\"}",
     "{\"a\":[[[[[[[]]]]]]]}", "{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{}}}}}}", "{\"a\":-0.0e-10,\"b\":1E+5,\"\\u0061\":2}", " {\t\"k\" : \"v\" } " };

@@ -2,8 +2,7 @@
  *
  * Properties: no crash; a refused key is all zero; an accepted one writes a public JWK that reads back as the same key and holds no secret; a set that is refused
  * leaves the old one in place; a set that is taken writes itself and loads again with as many keys. */
-#define CHOPIN_AUTH_IMPLEMENTATION
-#include "../chopin_auth.h"
+#include "auth.h"
 #include "fuzz_auth.h"
 
 static void one_key(chopin_auth_alg alg, chopin_str in) {

@@ -1,8 +1,7 @@
 /* fuzz_auth_pem.c - libFuzzer over PEM texts; build and run as fuzz_auth_der.c says
  *
  * Properties: no crash; a refused key is all zero; an accepted text gives the same key with CRLF for LF, with white space around it, and as the bare DER inside. */
-#define CHOPIN_AUTH_IMPLEMENTATION
-#include "../chopin_auth.h"
+#include "auth.h"
 #include "fuzz_auth.h"
 
 static void same(const chopin_jwk *key, chopin_str text) {

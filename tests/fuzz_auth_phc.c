@@ -1,8 +1,7 @@
 /* fuzz_auth_phc.c - stored hash strings: what is accepted writes itself again, byte for byte, and is within the limits. Nothing is hashed here.
  *
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined fuzz_auth_phc.c -o fuzz && ./fuzz        gcc -g -O1 -fsanitize=address,undefined -DFUZZ_MAIN fuzz_auth_phc.c -o fuzz && ./fuzz 60 */
-#define CHOPIN_AUTH_IMPLEMENTATION
-#include "../chopin_auth.h"
+#include "auth.h"
 #ifdef FUZZ_MAIN
 static const char *const seeds[] = { "$argon2id$v=19$m=19456,t=2,p=1$4lP+NNvlcPOLbHB8S6PAdQ$SsbN+RAp5MRPHem7XMgnoQTuZtrdiH7CPhH6BhzhzaE", "$argon2i$v=19$m=64,t=1,p=1,keyid=cDE$c29tZXNhbHQ$wWKIMhR9lyDFvRz9YTZweHKfbftvj+qf+YFY4NeBbtA",
     "$scrypt$ln=14,r=8,p=1$c29tZXNhbHQ$wWKIMhR9lyDFvRz9YTZweHKfbftvj+qf+YFY4NeBbtA", "$pbkdf2-sha256$i=600000,l=32$AAECAwQFBgcICQoLDA0ODw$7xdxRO7JQgy8EJPSqLNEqSvFBtDU7JwCjdGfgyTYweY", "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "$2y$10$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui" };

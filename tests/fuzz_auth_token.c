@@ -2,8 +2,7 @@
  * what stands behind the signature is reached. A token that passes must be one whose signature we can make ourselves.
  *
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined fuzz_auth_token.c -o fuzz && ./fuzz        gcc -g -O1 -fsanitize=address,undefined -DFUZZ_MAIN fuzz_auth_token.c -o fuzz && ./fuzz 60 */
-#define CHOPIN_AUTH_IMPLEMENTATION
-#include "../chopin_auth.h"
+#include "auth.h"
 #ifdef FUZZ_MAIN
 static const char *const seeds[] = { "{\"alg\":\"HS256\",\"typ\":\"at+jwt\"}\n{\"iss\":\"me\",\"aud\":\"us\",\"exp\":1700000100,\"sub\":\"42\"}", "{\"alg\":\"HS256\",\"typ\":\"at+jwt\",\"kid\":\"k\"}\n{\"iss\":\"me\",\"aud\":[\"us\",\"x\"],\"exp\":1700000100.5,\"iat\":1,\"nbf\":1,\"roles\":[\"a\\u0000\"],\"jti\":\"\\n\"}",
     "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJtZSIsImF1ZCI6InVzIiwiZXhwIjoxNzAwMDAwMTAwfQ.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "{\"alg\":\"HS256\",\"crit\":[\"b64\"],\"b64\":false}\n{}" };

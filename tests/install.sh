@@ -14,11 +14,19 @@ need curl curl
 need wrk wrk
 need strace strace
 echo '#include <zlib.h>' | "${CC:-cc}" -E -x c - >/dev/null 2>&1 || missing+=(zlib1g-dev)
+need openssl openssl
 if [ "$wanted" = check ]; then
     need g++ g++
     need clang clang
     need valgrind valgrind
     need llvm-symbolizer llvm
+    # For chopin_auth.h: libraries to compare with, and other machines. gcc-multilib would remove the cross compilers; the package with the version does not.
+    for pair in openssl/evp.h:libssl-dev sodium.h:libsodium-dev argon2.h:libargon2-dev nettle/sha2.h:nettle-dev crypt.h:libcrypt-dev; do
+        [ -e /usr/include/${pair%%:*} ] || missing+=("${pair#*:}")
+    done
+    builds gcc -m32 || missing+=("gcc-$(gcc -dumpversion | cut -d. -f1)-multilib")
+    need qemu-s390x qemu-user
+    for triple in aarch64-linux-gnu arm-linux-gnueabihf s390x-linux-gnu; do need $triple-gcc gcc-$triple; done
     # The run time of clang's sanitizers and of libFuzzer is a package of its own, named after the version.
     if ! command -v clang >/dev/null; then
         major=$(apt-cache show clang 2>/dev/null | sed -n 's/^Version: [0-9]*:\?\([0-9]*\).*/\1/p' | head -1)

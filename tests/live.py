@@ -52,6 +52,7 @@ def environment(more):
 class Server:
     """A program under test; what it logs is kept. Leaving the block stops it and demands exit status 0."""
     everybody = []
+    stdout = subprocess.DEVNULL
 
     def __init__(self, *arguments, program="kitchen_sink", listen=("127.0.0.1:0",), env=None, ends_with=0):
         addresses = [word for address in listen for word in ("--listen", address)]
@@ -62,7 +63,7 @@ class Server:
         self.news = threading.Condition()
 
     def __enter__(self):
-        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=self.env)
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.stdout, stderr=subprocess.PIPE, text=True, env=self.env)
         Server.everybody.append(self.process)
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
@@ -1055,7 +1056,9 @@ def main():
     return 1 if failed else 0
 
 
-if __name__ == "__main__":
+def start():
+    """Reads the command line and runs the tests; live_auth.py begins here, too."""
+    global OPTIONS
     parser = argparse.ArgumentParser()
     parser.add_argument("--sanitized", action="store_true")
     parser.add_argument("--backend", default="epoll", help="epoll, uring")
@@ -1073,3 +1076,7 @@ if __name__ == "__main__":
             if process.poll() is None:
                 process.kill()
     sys.exit(status)
+
+
+if __name__ == "__main__":
+    start()

@@ -1,11 +1,9 @@
 /* paths.h - the code paths of >>cpu, one after the other. Those this CPU has not are reported once as skipped, not as passed.
  *
  *     EACH_PATH(path) { ... }                       // the last turn is the portable one; afterwards everything is allowed again
- *
- * SMALL is true where an emulator or a sanitizer makes everything slow (TEST_SMALL=1 in the environment). */
+ */
 #ifndef CHOPIN_TEST_PATHS_H
 #define CHOPIN_TEST_PATHS_H
-#include <stdlib.h>
 
 static const struct { const char *name; unsigned allowed, needs; } test_paths[] = {
     { "everything", ~0u, 0 },
@@ -34,5 +32,4 @@ static inline size_t test_path(size_t i) {
     return i;
 }
 #define EACH_PATH(i) for (size_t i = test_path(0); i < sizeof test_paths / sizeof *test_paths; i = test_path(i + 1))
-#define SMALL (getenv("TEST_SMALL") != NULL)
 #endif

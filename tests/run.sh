@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# run.sh - `make test`: every tests/test_*.c, the examples, and live.py against a real server. Last line: N passed, N failed.
+# run.sh - `make test`: every tests/test_*.c, the examples, live.py and live_auth.py against real servers. Last line: N passed, N failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . tests/common.sh
@@ -19,4 +19,5 @@ wait
 say "running"
 run_all $out ""
 for backend in epoll uring; do TEST_TIMEOUT=180 run_one "live.py $backend" $out/live-$backend.log python3 tests/live.py --backend $backend build/examples; done
+run_one "live_auth.py" $out/live_auth.log python3 tests/live_auth.py build/examples
 end

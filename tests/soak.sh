@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# soak.sh - `make soak`: SOAK_MINUTES (60) of mixed load on kitchen_sink with its memory and descriptors watched, then as long of fuzzing.
+# soak.sh - `make soak`: SOAK_MINUTES (60) of mixed load on kitchen_sink with its memory and descriptors watched, then as long of fuzzing, then the long counts of chopin_auth.h.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . tests/common.sh
@@ -46,4 +46,12 @@ wait $server
 claim "ends with 0" $?
 FUZZ_SECONDS=$((minutes * 60)) tests/check.sh fuzz >$out/fuzz.log 2>&1
 claim "$minutes minutes of each fuzzer" $? $out/fuzz.log
+
+# chopin_auth.h: the long counts, and every level of optimisation.
+AUTH_CASES=100000 LEVELS="-O0 -O1 -O2 -O3 -Os" tests/check.sh auth-diff auth-ct >$out/auth.log 2>&1
+claim "100,000 cases beside other libraries; constant time at five levels" $? $out/auth.log
+for name in test_auth_ed25519 test_auth_p256; do
+    ${CC:-cc} -O2 tests/$name.c -o $out/$name -lm && CHOPIN_TEST_LONG=1 $out/$name >$out/$name.log 2>&1
+    claim "a million random cases of $name" $? $out/$name.log
+done
 end

@@ -109,7 +109,7 @@ static void codecs_round_trip_at_every_length(void) {
 }
 
 /* Every byte at every place of texts of every length: accepted exactly when it is in the alphabet and sets no unused bit, and then re-encoded to itself. */
-static void texts_have_one_spelling(void) {
+static void base64url_has_one_spelling(void) {
     uint8_t out[32];
     char text[32], again[40];
     EACH_CODEC(c) {
@@ -257,7 +257,7 @@ int main(int argc, char **argv) {
     RUN(loads_and_stores);
     RUN(rfc4648_examples);
     RUN(codecs_round_trip_at_every_length);
-    RUN(texts_have_one_spelling);
+    RUN(base64url_has_one_spelling);
     RUN(padding_is_exact);
     RUN(sizes_never_wrap);
     RUN(masks_are_right);

@@ -91,8 +91,8 @@ static void every_changed_byte(void) {
         CHECK_EQ_INT(chopin_jwk_thumbprint(&first, want), 0);
         memcpy(bytes, der.ptr, der.len);
         if (!small && der.len > 700 && i != 0) continue;              // one private RSA key will do
-        for (size_t at = 0; at < der.len; at++) {
-            for (int change = 1; change < 256; change += small ? 3 : 127) {
+        for (size_t at = 0; at < der.len; at += SMALL && !small ? 5 : 1) {
+            for (int change = 1; change < 256; change += SMALL ? 251 : small ? 3 : 127) {
                 chopin_jwk key;
                 bytes[at] ^= (uint8_t)change;
                 int rc = chopin_jwk_pem(&key, good[i].alg, pk_z(""), pk_bytes(bytes, der.len));
@@ -107,7 +107,7 @@ static void every_changed_byte(void) {
             }
         }
     }
-    CHECK(refused > 10000 && same < 10 && others > 0);
+    CHECK(refused > (SMALL ? 500 : 10000) && same < 10 && others > 0);
     if (getenv("CHOPIN_TEST_VERBOSE")) printf("one-byte changes: %d refused, %d other keys, %d the same key\n", refused, others, same);
 }
 static void der_is_der(void) {

@@ -1,4 +1,4 @@
-/* test_auth_glue.c - middleware and login in chopin.h, played in process: build with -I of the folder that holds chopin.h */
+/* test_auth_glue.c - middleware and login in chopin.h, played in process; a full queue of password work on real sockets. live_auth.py talks to login_jwt by curl. */
 #define CHOPIN_IMPLEMENTATION
 #include "../chopin.h"
 #include "../chopin_auth.h"
@@ -284,6 +284,63 @@ static void unconfirmed_is_403(void) {
     CHECK_EQ_INT(play("POST /login", "", "user=bob&password=correct+horse+battery"), 204);
 }
 
+/* ---- real sockets: one thread hashes, one login may wait for it, everybody else hears 503 at once ---- */
+static void *serve(void *arg) { return (void *)(intptr_t)chopin_serve(arg, NULL); }
+static int dial(int port) {
+    struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(fd >= 0 && connect(fd, (struct sockaddr *)&in, sizeof in) == 0);
+    return fd;
+}
+static void send_login(int fd) {
+    static const char text[] = "POST /login HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 39\r\n\r\nuser=bob&password=correct+horse+battery";
+    CHECK_EQ_INT(write(fd, text, sizeof text - 1), sizeof text - 1);
+}
+static int read_status(int fd) {
+    size_t n = 0;
+    ssize_t got;
+    while ((got = read(fd, reply + n, sizeof reply - 1 - n)) > 0) n += (size_t)got;
+    reply[n] = 0;
+    close(fd);
+    return n > 12 ? atoi(reply + 9) : 0;
+}
+static void a_full_queue_is_503(void) {
+    enum { CLIENTS = 12 };
+    char strong[CHOPIN_AUTH_PW_TEXT], quick[CHOPIN_AUTH_PW_TEXT];
+    int fd[CLIENTS], good = 0, full = 0;
+    pthread_t thread;
+    void *rc;
+    chopin_password_pool slow;
+    CHECK_EQ_INT(chopin_password_pool_init(&slow, &(chopin_password_options){ .params = { CHOPIN_AUTH_PW_ARGON2ID, 32768, 4, 1, 0, 0, 0 }, .arenas = 2 }), 0);
+    CHECK(chopin_password_hash(&slow, CHOPIN_STR("correct horse battery"), strong, sizeof strong) > 0);
+    resident();
+    door.pool = &slow;
+    memcpy(quick, hash, sizeof hash), memcpy(hash, strong, sizeof hash);
+    app = chopin_new(&(chopin_options){ .workers = 1, .quiet = true, .no_env = true, .no_signals = true, .offload_threads = 1, .offload_queue = 1 });
+    chopin_route(app, "POST", "/login", login, NULL);
+    CHECK_EQ_INT(chopin_listen(app, "127.0.0.1:0"), 0);
+    CHECK_EQ_INT(pthread_create(&thread, NULL, serve, app), 0);
+    for (int i = 0; i < 10000 && chopin_port(app, 0) <= 0; i++) usleep(1000);                       // until it has an address
+    for (int i = 0; i < CLIENTS; i++) fd[i] = dial(chopin_port(app, 0));
+    for (int i = 0; i < CLIENTS; i++) send_login(fd[i]);
+    for (int i = 0; i < CLIENTS; i++) {
+        int status = read_status(fd[i]);
+        good += status == 204;
+        full += status == 503;
+    }
+    CHECK(good >= 1 && full >= CLIENTS / 2 && good + full == CLIENTS);
+    CHECK_EQ_INT(events[CHOPIN_AUTH_EV_FAILURE], 0);
+    int again = dial(chopin_port(app, 0));                                                          // and nobody was counted against
+    send_login(again);
+    CHECK_EQ_INT(read_status(again), 204);
+    chopin_stop(app);
+    CHECK(pthread_join(thread, &rc) == 0 && rc == NULL);
+    chopin_free(app);
+    memcpy(hash, quick, sizeof hash);
+    door.pool = &pool;
+    chopin_password_pool_done(&slow);
+}
+
 int main(int argc, char **argv) {
     TEST_ONLY(argc, argv);
     if (chopin_password_pool_init(&pool, &(chopin_password_options){ .params = { CHOPIN_AUTH_PW_ARGON2ID, 64, 1, 1, 0, 0, 0 }, .arenas = 2, .arena_kib = 1024 }) < 0) return 1;
@@ -301,6 +358,7 @@ int main(int argc, char **argv) {
     PLAY(busy_arenas_are_503);
     PLAY(weak_hashes_come_back_new);
     PLAY(unconfirmed_is_403);
+    RUN(a_full_queue_is_503);
     chopin_password_pool_done(&pool);
     return TEST_END();
 }

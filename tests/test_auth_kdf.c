@@ -77,7 +77,7 @@ static void pbkdf2_case(vec *v, chopin_auth_hash hash, const char *rounds_name) 
     chopin_hmac k;
     long long rounds = vec_int(v, rounds_name);
     CHECK_EQ_INT(dk.len, vec_int(v, "dkLen"));
-    if (rounds > 5000000) return;
+    if (rounds > (SMALL ? 5000 : 5000000)) return;
     chopin_auth__hmac_key(&k, hash, password);                  // below the public call, which refuses SHA-1
     chopin_auth__pbkdf2(&k, salt, (uint32_t)rounds, out, dk.len);
     CHECK(memcmp(out, dk.ptr, dk.len) == 0);

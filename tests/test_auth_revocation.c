@@ -52,19 +52,19 @@ static void revoked_a_second_before_exp_is_refused_in_the_leeway(void) {
 
 static void full_is_limit_and_drops_nothing(void) {
     char jti[20];
-    int  kept = 0, limit = 0;
+    int  kept = 0, limit = 0, many = SMALL ? 50000 : 1000000;
     fresh(sizeof table);
     static bool held[1000000];
-    for (int i = 0; i < 1000000; i++) {
+    for (int i = 0; i < many; i++) {
         int rc = chopin_auth_revoke(&list, CHOPIN_STR("me"), (chopin_str){ jti, (size_t)sprintf(jti, "%d", i) }, 0);
         held[i] = rc == 0;
         if (rc == 0) kept++;
         else if (rc == CHOPIN_AUTH_LIMIT) limit++;
     }
-    CHECK(kept + limit == 1000000 && limit > 0);
+    CHECK(kept + limit == many && limit > 0);
     CHECK(kept <= 4096 * 8 / 7 && kept > 4000);
     int missing = 0;
-    for (int i = 0; i < 1000000; i++) {
+    for (int i = 0; i < many; i++) {
         chopin_jwt t = { .iss = CHOPIN_STR("me"), .jti = { jti, (size_t)sprintf(jti, "%d", i) } };
         if (held[i]) missing += chopin_auth_revoked(&list, &t, KIT_NOW) != CHOPIN_AUTH_REVOKED;
     }

@@ -63,7 +63,8 @@
    CONSTANT TIME
    No branch, index, division, shift amount or early exit depends on a private key, MAC key, password, nonce or decoded secret; `make ct` checks it for each
    compiler and level. Inherent exceptions stand in the source as CHOPIN_AUTH__PUBLIC(p, n, "why"): bcrypt's S-boxes, Argon2id after its first half pass,
-   scrypt's second loop, accept or reject of a nonce, final verdicts. We assume that multiplying 32 x 32 and 64 x 64 bits takes constant time.
+   scrypt's second loop, accept or reject of a nonce, the hash that a secret is looked up by, final verdicts. We assume that multiplying 32 x 32 and
+   64 x 64 bits takes constant time.
 
    LIMITS
    Every number that comes from outside is bounded before memory or time is spent on it; the bounds stand at the declarations.
@@ -1332,6 +1333,14 @@ static uint32_t chopin_auth__differ(const void *a, const void *b, size_t n) {
     uint32_t differ = 0;
     for (size_t i = 0; i < n; i++) differ |= chopin_auth__barrier32((uint32_t)(p[i] ^ q[i]));
     return differ;
+}
+
+/* Is there a zero byte in s? As long for each place. */
+static CHOPIN_AUTH__UNUSED bool chopin_auth__has_nul(chopin_str s) {
+    uint32_t found = 0;
+    for (size_t i = 0; i < s.len; i++) found |= chopin_auth__mask_zero32((uint8_t)s.ptr[i]);
+    CHOPIN_AUTH__PUBLIC(&found, sizeof found, "that a password is refused");
+    return found != 0;
 }
 
 bool chopin_auth_equal(const void *a, const void *b, size_t n) {
@@ -3183,11 +3192,8 @@ size_t chopin_bcrypt_arena(void) { return sizeof(chopin_auth__bcrypt); }
 int chopin_bcrypt_raw(chopin_str password, const uint8_t salt[16], uint32_t cost, uint8_t out[23], void *arena, size_t arena_size) {
     chopin_auth__arena room;
     uint8_t key[73] = { 0 };
-    uint32_t has_nul = 0;
     int rc = cost < 4 || cost > 14 ? CHOPIN_AUTH_LIMIT : password.len > 72 ? CHOPIN_AUTH_SIZE : CHOPIN_AUTH_OK;
-    for (size_t i = 0; rc == CHOPIN_AUTH_OK && i < password.len; i++) has_nul |= chopin_auth__mask_zero32((uint8_t)password.ptr[i]);
-    CHOPIN_AUTH__PUBLIC(&has_nul, sizeof has_nul, "that a password is refused");
-    if (has_nul) rc = CHOPIN_AUTH_FORMAT;
+    if (rc == CHOPIN_AUTH_OK && chopin_auth__has_nul(password)) rc = CHOPIN_AUTH_FORMAT;
     if (rc == CHOPIN_AUTH_OK) rc = chopin_auth__arena_begin(&room, arena, arena_size, chopin_bcrypt_arena());
     if (rc < 0) return chopin_auth__kdf_refuse(out, 23, rc);
     chopin_auth__bcrypt *b = room.p;
@@ -7837,6 +7843,7 @@ static int chopin_auth__secret_id(const char *purpose, chopin_str text, uint8_t 
     int n = text.len == CHOPIN_AUTH_SECRET_TEXT - 1 ? chopin_base64url_decode(text, bytes, sizeof bytes) : CHOPIN_AUTH_FORMAT;
     if (n < 0) return CHOPIN_AUTH_FORMAT;
     chopin_auth__digest(purpose, chopin_auth__str(bytes, sizeof bytes), (chopin_str){ NULL, 0 }, (chopin_str){ NULL, 0 }, id);
+    CHOPIN_AUTH__PUBLIC(id, 32, "the hash that a secret is stored and looked up by");
     chopin_auth_wipe(bytes, sizeof bytes);
     return 0;
 }
@@ -8531,7 +8538,7 @@ static CHOPIN_AUTH__UNUSED const chopin_auth_pepper *chopin_auth__pw_pepper(cons
 
 /* bcrypt stops at 72 bytes and at a NUL: instead of comparing less than was typed, we refuse. */
 static int chopin_auth__pw_bcrypt_fits(const chopin_password_options *o, chopin_str *password) {
-    if (password->len && memchr(password->ptr, 0, password->len)) return CHOPIN_AUTH_FORMAT;
+    if (chopin_auth__has_nul(*password)) return CHOPIN_AUTH_FORMAT;
     if (password->len <= 72) return 0;
     if (!o->bcrypt_truncate) return CHOPIN_AUTH_SIZE;
     password->len = 72;
@@ -8670,7 +8677,7 @@ int chopin_password_hash(chopin_password_pool *pool, chopin_str password, char *
     if (!pool->arena_size) return CHOPIN_AUTH_CONFIG;
     if (password.len < pool->o.min_bytes || password.len > pool->o.max_bytes) return CHOPIN_AUTH_SIZE;
     if (pool->o.params.kind == CHOPIN_AUTH_PW_BCRYPT && password.len > 72) return CHOPIN_AUTH_SIZE;
-    if (pool->o.params.kind == CHOPIN_AUTH_PW_BCRYPT && memchr(password.ptr, 0, password.len)) return CHOPIN_AUTH_FORMAT;
+    if (pool->o.params.kind == CHOPIN_AUTH_PW_BCRYPT && chopin_auth__has_nul(password)) return CHOPIN_AUTH_FORMAT;
     int rc = pool->o.breached ? pool->o.breached(pool->o.breached_ctx, password) : 0;
     if (rc != 0) return rc < 0 ? rc : CHOPIN_AUTH_FORBIDDEN;
     int arena = chopin_auth__pool_take(pool);

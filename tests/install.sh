@@ -24,6 +24,7 @@ if [ "$wanted" = check ]; then
     for pair in openssl/evp.h:libssl-dev sodium.h:libsodium-dev argon2.h:libargon2-dev nettle/sha2.h:nettle-dev crypt.h:libcrypt-dev; do
         [ -e /usr/include/${pair%%:*} ] || missing+=("${pair#*:}")
     done
+    /usr/bin/python3 -c 'import jwt, cryptography' 2>/dev/null || missing+=(python3-jwt python3-cryptography)
     builds gcc -m32 || missing+=("gcc-$(gcc -dumpversion | cut -d. -f1)-multilib")
     need qemu-s390x qemu-user
     for triple in aarch64-linux-gnu arm-linux-gnueabihf s390x-linux-gnu; do need $triple-gcc gcc-$triple; done

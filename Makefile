@@ -32,12 +32,12 @@ soak:                   ## SOAK_MINUTES (60) of load, with memory watched, and o
 
 bench:                  ## against a floor and other servers, about 45 minutes; PEERS="name=command with {port}" adds one
 	@bench/run.py $${PEERS:+--peers "$$PEERS"}
+
 ct:                     ## constant time of chopin_auth.h: secrets undefined under valgrind and MSan, two compilers, five levels; 5 minutes
 	@tests/install.sh check && tests/ct.sh
 
 bench_auth:             ## chopin_auth.h beside OpenSSL, nettle, libsodium, libargon2, libjwt; about 5 minutes
 	@bench/auth.py
-
 
 size:                   ## text, memory at start, memory of an idle connection
 	@bench/size.sh

@@ -714,6 +714,7 @@ typedef struct chopin_auth_memory {     /* private: the built-in store */
     size_t   sets;
     uint64_t seed[5];
     CHOPIN_AUTH__ATOMIC(uint32_t) lock;
+    uint32_t owners[1024];              /* records by a hash of their owner, so that only who holds many costs a look at all */
 } chopin_auth_memory;
 
 /* Makes a store of `memory` (aligned to 8, at least 16 records). Full: LIMIT, nobody else's record is dropped. Gone with the process. 0, CONFIG, RANDOM. */
@@ -8025,17 +8026,27 @@ static chopin_auth_record *chopin_auth__store_find(chopin_auth_memory *m, const 
     return NULL;
 }
 
+/* How many records have owners that share a place with this one: never fewer than he has. */
+static uint32_t *chopin_auth__store_owners(chopin_auth_memory *m, const uint8_t owner[32]) {
+    return &m->owners[(chopin_auth__load64le(owner) ^ m->seed[0]) * (m->seed[1] | 1) >> 54];
+}
+static void chopin_auth__store_clear(chopin_auth_memory *m, chopin_auth_record *r) {
+    if (r->kind) --*chopin_auth__store_owners(m, r->owner);
+    chopin_auth_wipe(r, sizeof *r);
+}
+
 /* A user's oldest live record of a kind goes when he has CHOPIN_AUTH_PER_USER of them: he can crowd out nobody else. */
 static void chopin_auth__store_make_room(chopin_auth_memory *m, const chopin_auth_record *fresh, int64_t now) {
     chopin_auth_record *oldest = NULL;
     int count = 0;
+    if (*chopin_auth__store_owners(m, fresh->owner) < CHOPIN_AUTH_PER_USER) return;
     for (size_t i = 0; i < m->sets * CHOPIN_AUTH__WAYS; i++) {
         chopin_auth_record *r = m->records + i;
         if (r->kind != fresh->kind || chopin_auth__store_free(r, now) || r->spent || memcmp(r->owner, fresh->owner, 32) != 0) continue;
         count++;
         if (!oldest || r->used < oldest->used) oldest = r;
     }
-    if (count >= CHOPIN_AUTH_PER_USER) chopin_auth_wipe(oldest, sizeof *oldest);
+    if (count >= CHOPIN_AUTH_PER_USER) chopin_auth__store_clear(m, oldest);
 }
 
 static int chopin_auth__store_insert(chopin_auth_memory *m, const chopin_auth_record *r, int64_t now) {
@@ -8045,8 +8056,11 @@ static int chopin_auth__store_insert(chopin_auth_memory *m, const chopin_auth_re
         at = chopin_auth__store_find(m, r->id, now, &room);
     }
     if (!at) at = room;
-    if (at) *at = *r;
-    return at ? 0 : CHOPIN_AUTH_LIMIT;
+    if (!at) return CHOPIN_AUTH_LIMIT;
+    chopin_auth__store_clear(m, at);
+    *at = *r;
+    ++*chopin_auth__store_owners(m, r->owner);
+    return 0;
 }
 
 static int chopin_auth__store_put(void *ctx, const chopin_auth_record *r, int64_t now) {
@@ -8089,7 +8103,7 @@ static int chopin_auth__store_drop(void *ctx, const uint8_t group[32], uint8_t k
     for (size_t i = 0; i < m->sets * CHOPIN_AUTH__WAYS; i++) {
         chopin_auth_record *r = m->records + i;
         bool hit = r->kind && (!kind || r->kind == kind);
-        if (hit && (memcmp(r->id, group, 32) == 0 || memcmp(r->family, group, 32) == 0 || memcmp(r->owner, group, 32) == 0)) chopin_auth_wipe(r, sizeof *r);
+        if (hit && (memcmp(r->id, group, 32) == 0 || memcmp(r->family, group, 32) == 0 || memcmp(r->owner, group, 32) == 0)) chopin_auth__store_clear(m, r);
     }
     chopin_auth__unlock(&m->lock);
     return 0;

@@ -197,6 +197,24 @@ static void kinds_do_not_mix(void) {
     CHECK(chopin_auth_ticket_redeem(&store, CHOPIN_STR("reset"), kit_z(s), KIT_NOW, &r) == CHOPIN_AUTH_MISMATCH && chopin_auth_ticket_redeem(&store, CHOPIN_STR("reset"), kit_z(f), KIT_NOW, &r) == CHOPIN_AUTH_MISMATCH);
 }
 
+/* The counts by owner are what stands in the table, whatever was put, crowded out, dropped and expired. */
+static void owners_are_counted(void) {
+    char id[CHOPIN_AUTH_SECRET_TEXT], user[8];
+    size_t counted = 0, there = 0;
+    fresh();
+    for (int i = 0; i < 400; i++) {
+        chopin_str name = { user, (size_t)sprintf(user, "u%d", i % 3) };
+        CHECK_EQ_INT(chopin_auth_session_new(&sessions, name, id), 0);
+        if (i % 7 == 0) CHECK_EQ_INT(chopin_auth_session_end(&sessions, (chopin_str){ id, sizeof id - 1 }), 0);
+        if (i % 50 == 0) CHECK_EQ_INT(chopin_auth_session_end_all(&sessions, name), 0);
+        kit_now += 60;
+    }
+    for (size_t i = 0; i < 1024; i++) counted += memory.owners[i];
+    for (size_t i = 0; i < memory.sets * 8; i++) there += memory.records[i].kind != 0;
+    CHECK_EQ_INT(counted, there);
+    CHECK(there > 30);
+}
+
 static void a_full_store_says_limit(void) {
     static chopin_auth_record few[16];
     char a[44], name[20];
@@ -262,6 +280,7 @@ int main(int argc, char **argv) {
     RUN(api_keys_are_checked_offline_first);
     RUN(tickets_work_once);
     RUN(kinds_do_not_mix);
+    RUN(owners_are_counted);
     RUN(a_full_store_says_limit);
     RUN(pkce_is_s256_only);
     RUN(state_and_nonce_are_single_use);

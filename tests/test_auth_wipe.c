@@ -81,6 +81,10 @@ static void keys_and_tokens(void) {
     snprintf(text, sizeof text, "{\"kty\":\"oct\",\"alg\":\"HS256\",\"k\":\"%.43s\"}", coded);
     CHECK(!stack_keeps(call_oct, secret, 32)), CHECK_EQ_INT(rc, 0);
     CHECK(!stack_keeps(call_hmac, secret, 32)), CHECK_EQ_INT(rc, 0);
+    uint8_t inner[32], outer[32];                                 // what HMAC's pads make of it, and the states behind them
+    for (int i = 0; i < 32; i++) inner[i] = secret[i] ^ 0x36, outer[i] = secret[i] ^ 0x5c;
+    CHECK(!stack_keeps(call_hmac, inner, 32)), CHECK(!stack_keeps(call_hmac, outer, 32));
+    CHECK(!stack_keeps(call_hmac, &key.u.hmac.inner, 32)), CHECK(!stack_keeps(call_hmac, &key.u.hmac.outer, 32));
     CHECK(!stack_keeps(call_token, &key.u.hmac.inner, 32)), CHECK(rc > 0);
     CHECK(!stack_keeps(call_token, &key.u.hmac.outer, 32));
     CHECK(!stack_keeps(call_ec, secret, 32)), CHECK_EQ_INT(rc, 0);

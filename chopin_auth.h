@@ -1359,6 +1359,12 @@ void chopin_auth_wipe(void *p, size_t n) {
 #endif
 }
 
+/* What a function called just before may have spilled: words of a secret state that it could not name. */
+static CHOPIN_AUTH__NOINLINE void chopin_auth__burn(void) {
+    uint8_t below[512];
+    chopin_auth_wipe(below, sizeof below);
+}
+
 /* ==========================================================================================================
    >>bytes   loads and stores by byte order; base64, base32, hex
    The codecs carry secrets (JWK members, cookies, TOTP seeds): they look nothing up by a character. base64 works on eight
@@ -1731,7 +1737,7 @@ CHOPIN_AUTH__INLINE void chopin_auth__sha256_blocks_body(uint32_t state[8], cons
     chopin_auth_wipe(w, sizeof w);
 }
 
-static void chopin_auth__sha256_blocks_plain(uint32_t state[8], const uint8_t *p, size_t n) { chopin_auth__sha256_blocks_body(state, p, n); }
+static CHOPIN_AUTH__NOINLINE void chopin_auth__sha256_blocks_plain(uint32_t state[8], const uint8_t *p, size_t n) { chopin_auth__sha256_blocks_body(state, p, n); }
 
 #if defined(CHOPIN_AUTH__HASH_BMI2)
 static CHOPIN_AUTH__TARGET("bmi,bmi2") void chopin_auth__sha256_blocks_bmi2(uint32_t state[8], const uint8_t *p, size_t n) {
@@ -1850,11 +1856,12 @@ static void chopin_auth__sha256_blocks(uint32_t state[8], const uint8_t *p, size
     if (chopin_auth__cpu() & CHOPIN_AUTH__CPU_SHANI) { chopin_auth__sha256_blocks_shani(state, p, n); return; }
 #endif
 #if defined(CHOPIN_AUTH__HASH_BMI2)
-    if (chopin_auth__cpu() & CHOPIN_AUTH__CPU_BMI2) { chopin_auth__sha256_blocks_bmi2(state, p, n); return; }
+    if (chopin_auth__cpu() & CHOPIN_AUTH__CPU_BMI2) { chopin_auth__sha256_blocks_bmi2(state, p, n); chopin_auth__burn(); return; }
 #elif defined(CHOPIN_AUTH__ARM)
     if (chopin_auth__cpu() & CHOPIN_AUTH__CPU_SHA2) { chopin_auth__sha256_blocks_arm(state, p, n); return; }
 #endif
     chopin_auth__sha256_blocks_plain(state, p, n);
+    chopin_auth__burn();
 }
 
 /* ---- SHA-384 and SHA-512 ---- */
@@ -1941,7 +1948,7 @@ CHOPIN_AUTH__INLINE void chopin_auth__sha512_blocks_body(uint64_t state[8], cons
     chopin_auth_wipe(w, sizeof w);
 }
 
-static void chopin_auth__sha512_blocks_plain(uint64_t state[8], const uint8_t *p, size_t n) { chopin_auth__sha512_blocks_body(state, p, n); }
+static CHOPIN_AUTH__NOINLINE void chopin_auth__sha512_blocks_plain(uint64_t state[8], const uint8_t *p, size_t n) { chopin_auth__sha512_blocks_body(state, p, n); }
 
 #if defined(CHOPIN_AUTH__HASH_BMI2)
 static CHOPIN_AUTH__TARGET("bmi,bmi2") void chopin_auth__sha512_blocks_bmi2(uint64_t state[8], const uint8_t *p, size_t n) {
@@ -1989,11 +1996,12 @@ static CHOPIN_AUTH__TARGET("arch=armv8.2-a+sha3") void chopin_auth__sha512_block
 
 static void chopin_auth__sha512_blocks(uint64_t state[8], const uint8_t *p, size_t n) {
 #if defined(CHOPIN_AUTH__HASH_BMI2)
-    if (chopin_auth__cpu() & CHOPIN_AUTH__CPU_BMI2) { chopin_auth__sha512_blocks_bmi2(state, p, n); return; }
+    if (chopin_auth__cpu() & CHOPIN_AUTH__CPU_BMI2) { chopin_auth__sha512_blocks_bmi2(state, p, n); chopin_auth__burn(); return; }
 #elif defined(CHOPIN_AUTH__ARM)
     if (chopin_auth__cpu() & CHOPIN_AUTH__CPU_SHA512) { chopin_auth__sha512_blocks_arm(state, p, n); return; }
 #endif
     chopin_auth__sha512_blocks_plain(state, p, n);
+    chopin_auth__burn();
 }
 
 /* ---- SHA-1: for one-time passwords only, so it may be slow and small ---- */

@@ -72,12 +72,12 @@ static void hkdf_and_pbkdf2_bounds(void) {
     CHECK_EQ_INT(chopin_hkdf_extract((chopin_auth_hash)9, CHOPIN_STR("p"), CHOPIN_STR("s"), out + 32), CHOPIN_AUTH_ARG);
 }
 
-static void pbkdf2_case(vec *v, chopin_auth_hash hash, const char *rounds_name) {
+static void pbkdf2_case(vec *v, chopin_auth_hash hash, const char *rounds_name, bool all) {
     chopin_str password = vec_hex(v, "password"), salt = vec_hex(v, "salt"), dk = vec_hex(v, "dk");
     chopin_hmac k;
     long long rounds = vec_int(v, rounds_name);
     CHECK_EQ_INT(dk.len, vec_int(v, "dkLen"));
-    if (rounds > (SMALL ? 5000 : 5000000)) return;
+    if (rounds > (SMALL ? 5000 : all ? 5000000 : 50000)) return;      // long ones on one path
     chopin_auth__hmac_key(&k, hash, password);                  // below the public call, which refuses SHA-1
     chopin_auth__pbkdf2(&k, salt, (uint32_t)rounds, out, dk.len);
     CHECK(memcmp(out, dk.ptr, dk.len) == 0);
@@ -90,11 +90,11 @@ static void pbkdf2_case(vec *v, chopin_auth_hash hash, const char *rounds_name) 
 static void pbkdf2_vectors(void) {
     vec v;
     EACH_PATH(path) {
-        for (vec_open(&v, "rfc/pbkdf2.json"); vec_next(&v, NULL);) pbkdf2_case(&v, strcmp(v.section, "sha1") == 0 ? CHOPIN_AUTH_SHA1 : CHOPIN_AUTH_SHA256, "iterations");
+        for (vec_open(&v, "rfc/pbkdf2.json"); vec_next(&v, NULL);) pbkdf2_case(&v, strcmp(v.section, "sha1") == 0 ? CHOPIN_AUTH_SHA1 : CHOPIN_AUTH_SHA256, "iterations", path == 0);
         vec_close(&v, 8);
-        for (vec_open(&v, "wycheproof/pbkdf2_hmacsha1.json"); vec_next(&v, NULL);) pbkdf2_case(&v, CHOPIN_AUTH_SHA1, "iterationCount");
+        for (vec_open(&v, "wycheproof/pbkdf2_hmacsha1.json"); vec_next(&v, NULL);) pbkdf2_case(&v, CHOPIN_AUTH_SHA1, "iterationCount", path == 0);
         vec_close(&v, 64);
-        for (vec_open(&v, "wycheproof/pbkdf2_hmacsha256.json"); vec_next(&v, NULL);) pbkdf2_case(&v, CHOPIN_AUTH_SHA256, "iterationCount");
+        for (vec_open(&v, "wycheproof/pbkdf2_hmacsha256.json"); vec_next(&v, NULL);) pbkdf2_case(&v, CHOPIN_AUTH_SHA256, "iterationCount", path == 0);
         vec_close(&v, 60);
     }
 }

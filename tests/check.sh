@@ -95,7 +95,8 @@ part_build() {
 tests_under() {
     local name=$1; shift
     LEFT_OUT=^test_auth_ build_all $out/$name "$@" -O1 -g
-    LEFT_OUT=^test_auth_ run_all $out/$name "$name "
+    LEFT_OUT=^test_auth_ queue_all $out/$name "$name "
+    run_queue
 }
 part_gcc_asan()   { tests_under gcc-asan   gcc   $asan; }
 part_clang_asan() { tests_under clang-asan clang $asan; }

@@ -57,25 +57,45 @@ count() {
     if [ "$f" -gt 0 ]; then grep -vxF "$line" "$3" >"$3.rest"; excerpt "$3.rest"; fi
 }
 
-# run_one NAME LOG COMMAND...: with a deadline, so that a test that hangs is a failure and not a hang.
-run_one() {
+# run_job NAME LOG COMMAND...: with a deadline, so that a test that hangs is a failure and not a hang. LOG.end holds how it ended.
+run_job() {
     local name=$1 log=$2 status=0 from=$SECONDS; shift 2
     timeout -k 5 "${TEST_TIMEOUT:-120}" "$@" >"$log" 2>&1 </dev/null || status=$?
     [ "$status" -eq 124 ] && say "$name: stopped after ${TEST_TIMEOUT:-120} s" >>"$log"
-    count "$name" "$status" "$log" $((SECONDS - from))
+    say "$status $((SECONDS - from))" >"$log.end"
+}
+count_job() {
+    local status seconds
+    read -r status seconds <"$2.end"
+    count "$1" "$status" "$2" "$seconds"
+}
+run_one() { run_job "$@"; count_job "$@"; }
+
+# enqueue NAME LOG COMMAND...: for run_queue, which runs two at a time and counts in order.
+queue=()
+enqueue() { local line; printf -v line '%q ' "$@"; queue+=("$line"); }
+run_queue() {
+    local job
+    for job in "${queue[@]}"; do
+        while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done
+        eval "run_job $job" &
+    done
+    wait
+    for job in "${queue[@]}"; do eval "count_job $job"; done
+    queue=()
 }
 
-# run_all FOLDER LABEL [PREFIX...]: every test built there; PREFIX stands before the program (valgrind).
-run_all() {
+# queue_all FOLDER LABEL [PREFIX...]: every test built there; PREFIX stands before the program (valgrind).
+queue_all() {
     local folder=$1 label=$2; shift 2
-    run_names "$folder" "$label" "$(all_tests)" "$@"
-    run_names "$folder/uring" "$label"uring: "$on_sockets" "$@"
-    run_names "$folder/zlib" "$label"zlib: "$on_zlib" "$@"
+    queue_names "$folder" "$label" "$(all_tests)" "$@"
+    queue_names "$folder/uring" "$label"uring: "$on_sockets" "$@"
+    queue_names "$folder/zlib" "$label"zlib: "$on_zlib" "$@"
 }
-run_names() {
+queue_names() {
     local folder=$1 label=$2 names=$3 name; shift 3
     for name in $names; do
-        if [ -x "$folder/$name" ]; then run_one "$label$name" "$folder/$name.log" "$@" "$folder/$name"
+        if [ -x "$folder/$name" ]; then enqueue "$label$name" "$folder/$name.log" "$@" "$folder/$name"
         else claim "$label$name does not compile" 1 "$folder/$name.build"; fi
     done
 }

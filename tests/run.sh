@@ -21,4 +21,5 @@ run_all $out ""
 for backend in epoll uring; do TEST_TIMEOUT=180 run_one "live.py $backend" $out/live-$backend.log python3 tests/live.py --backend $backend build/examples; done
 run_one "interop_auth.py" $out/interop_auth.log python3 tests/interop_auth.py build/examples
 run_one "live_auth.py" $out/live_auth.log python3 tests/live_auth.py build/examples
+run_browser browser.mjs $out/browser.log build/examples
 end

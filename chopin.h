@@ -11170,6 +11170,7 @@ static int chopin__event_send(chopin_ctx *c, chopin_str id, chopin_str event, in
     return rc;
 }
 
+#if !defined(CHOPIN_NO_FIBERS)
 /* A wait in a stream of events, cut by comments, so that no proxy thinks the connection dead (and we learn when it is). */
 static int chopin__event_wait(chopin_ctx *c, chopin__wait *wait, int64_t due) {
     int every = c->w->site->options.sse_heartbeat_ms;
@@ -11182,6 +11183,7 @@ static int chopin__event_wait(chopin_ctx *c, chopin__wait *wait, int64_t due) {
         if (rc != CHOPIN_OK) return rc;
     }
 }
+#endif
 
 /* ==========================================================================================================
    >>websocket   WebSockets on connections: receiving, sending, keeping alive, topics

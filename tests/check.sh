@@ -117,7 +117,7 @@ part_valgrind() {
     done
 }
 
-# live_under NAME COMPILER FLAGS: the examples, built so, under curl, raw sockets and wrk; the sanitizer must stay silent.
+# live_under NAME COMPILER FLAGS: the examples, built so, under curl, raw sockets, wrk and a browser; the sanitizer must stay silent.
 live_under() {
     local name=$1 source backend; shift
     mkdir -p $out/$name
@@ -128,6 +128,7 @@ live_under() {
         run_one "$name $backend" $out/$name-$backend.log python3 tests/live.py --sanitized --backend $backend --load-seconds 3 $out/$name
     done
     run_one "$name live_auth" $out/$name-auth.log python3 tests/live_auth.py --sanitized $out/$name
+    run_browser "$name browser" $out/$name-browser.log $out/$name
 }
 part_live_asan() { live_under live-asan clang $asan; }
 part_live_tsan() { live_under live-tsan clang $tsan; }

@@ -100,6 +100,13 @@ queue_names() {
     done
 }
 
+# run_browser NAME LOG FOLDER: the examples built there, in Chromium, if that is there.
+run_browser() {
+    local why
+    if why=$(tests/browser.mjs --ready 2>&1); then run_one "$1" "$2" tests/browser.mjs "$3"
+    else say "  $1 skipped: $why"; fi
+}
+
 # The last line, and the exit status.
 end() {
     say "$passed passed, $failed failed"

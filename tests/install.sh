@@ -1,10 +1,24 @@
 #!/usr/bin/env bash
 # install.sh [test|check|bench] - installs what that make target lacks: by apt-get when root, else says what to install.
 set -euo pipefail
+cd "$(dirname "$0")/.."
+playwright=1.64.1                           # drives Chromium; a package of npm's
 wanted=${1:-test}
 missing=()                                  # Debian package names
 
 need() { command -v "$1" >/dev/null || missing+=("$2"); }
+fetch() {
+    local log status=0
+    echo "installing: $*"
+    log=$(mktemp)
+    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"; } >"$log" 2>&1 || status=$?
+    if [ $status -ne 0 ]; then
+        tail -20 "$log" >&2
+        echo "could not install $*" >&2
+    fi
+    rm -f "$log"
+    return $status
+}
 builds() { echo 'int main(void) { return 0; }' | "$@" -x c - -o /dev/null 2>/dev/null; }
 
 builds "${CC:-cc}" || missing+=(gcc libc6-dev)
@@ -38,17 +52,24 @@ if [ "$wanted" = check ]; then
     fi
 fi
 
-[ ${#missing[@]} -eq 0 ] && exit 0
-if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    echo "missing: ${missing[*]}   (Debian's names; as root: apt-get install ${missing[*]})" >&2
-    exit 1
+if [ ${#missing[@]} -gt 0 ]; then
+    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+        echo "missing: ${missing[*]}   (Debian's names; as root: apt-get install ${missing[*]})" >&2
+        exit 1
+    fi
+    fetch "${missing[@]}" || exit 1
 fi
-echo "installing: ${missing[*]}"
-export DEBIAN_FRONTEND=noninteractive
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-if ! { apt-get update -q && apt-get install -q -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
-    tail -20 "$log" >&2
-    echo "could not install ${missing[*]}" >&2
-    exit 1
+
+# What tests/browser.mjs wants. Without it that test is skipped, so nothing here is a failure.
+if [ "$wanted" != bench ]; then
+    missing=()
+    need chromium chromium
+    need node nodejs
+    need npm npm
+    if [ ${#missing[@]} -gt 0 ] && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then fetch "${missing[@]}" || true; fi
+    if command -v npm >/dev/null && [ ! -e build/node/node_modules/playwright-core ]; then
+        mkdir -p build/node
+        timeout 120 npm install --prefix build/node --no-audit --no-fund --ignore-scripts "playwright-core@$playwright" >build/node/npm.log 2>&1 || true
+    fi
 fi
+exit 0

@@ -951,6 +951,31 @@ def sixteen_in_a_pipeline_share_their_calls(kit):
     assert calls.but(()) <= 0.2 * 16 * (16 * 50 + 1) + 10, calls
 
 
+def embedded_answers(port):
+    try:
+        return ask(port, "/style.css").status == 200
+    except OSError:                                        # no memory: cut
+        return False
+
+
+@test(counts=True)
+def embedded_asks_the_kernel_for_no_memory_after_its_start(kit):
+    with Server("127.0.0.1:0", program="embedded", listen=()) as s:
+        port = int(s.wait_for(r"listening on port (\d+)").group(1))
+        with Calls(s) as calls:
+            for path in ("/", "/style.css", "/lamp.svg", "/api/state", "/nothing") * 10:
+                ask(port, path)
+            crowd = [dial(port) for _ in range(40)]        # more requests in progress than there is memory for
+            for client in crowd:
+                client.sendall(b"GET / HTTP/1.1\r\nHos")
+            [client.close() for client in crowd]
+            deadline = time.time() + PATIENCE
+            while not embedded_answers(port) and time.time() < deadline:   # until it has seen them go
+                time.sleep(0.05)
+            assert embedded_answers(port)
+        same(calls.sum(["brk", "mmap", "mremap", "munmap"]), 0, str(calls))
+
+
 @test(counts=True)
 def connection_per_request_costs_five_calls(kit):
     with Server("--workers", "1") as s:

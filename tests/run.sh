@@ -23,4 +23,5 @@ queue_all $out ""
 enqueue "interop_auth.py" $out/interop_auth.log python3 tests/interop_auth.py build/examples
 enqueue "live_auth.py" $out/live_auth.log python3 tests/live_auth.py build/examples
 run_queue
+run_browser browser.mjs $out/browser.log build/examples
 end

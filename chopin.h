@@ -11177,7 +11177,7 @@ static bool chopin__ws_silent(chopin_ws *ws) {
 static void chopin__ws_tidy(chopin_ws *ws) {
     chopin__conn *k = ws->c->k;
     if (k->buf && !k->borrowed) chopin__conn_tidy_input(ws->c->w, k);
-    if (ws->cap > CHOPIN__WS_KEEP && !ws->reader.message) {
+    if (ws->cap > CHOPIN__WS_KEEP && !ws->ready && !ws->reader.message) {
         chopin__release(&ws->c->w->site->heap, ws->text, ws->cap);
         ws->text = NULL;
         ws->cap = 0;

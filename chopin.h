@@ -9468,7 +9468,7 @@ static void chopin__body_set_due(chopin_worker *w, chopin__conn *k, chopin_ctx *
     const chopin_route_options *o = c->endpoint ? &c->endpoint->options : NULL;
     int64_t stall = chopin__after(w->now, o ? o->body_stall_ms : w->site->options.body_stall_ms);
     int64_t rate = chopin__rate_due(c->body.started, c->body.received, o ? o->min_body_rate : w->site->options.min_body_rate);
-    k->read_due = stall < rate ? stall : rate;
+    k->read_due = c->body.mode == CHOPIN__RAW ? CHOPIN__NEVER : stall < rate ? stall : rate;        // another protocol has deadlines of its own
 }
 
 /* ---- output ---- */
@@ -10639,8 +10639,7 @@ static int chopin__read_await(chopin_ctx *c, int64_t due) {
     chopin__body_continue(c);
     b->wanted = true;
     b->started = c->w->now - b->waited;
-    if (b->mode == CHOPIN__RAW) c->k->read_due = CHOPIN__NEVER;
-    else                        chopin__body_set_due(c->w, c->k, c);
+    chopin__body_set_due(c->w, c->k, c);
     int rc = chopin__park(c->w, c, &wait, due);
     b->wanted = false;
     b->waited = c->w->now - b->started;
@@ -11188,6 +11187,7 @@ static int chopin__ws_await(chopin_ws *ws, int64_t deadline) {
     int64_t due = chopin__ws_due(ws);
     int rc = chopin__read_await(ws->c, due < deadline ? due : deadline);
     if (rc == CHOPIN_TIMEOUT && ws->c->w->now >= deadline) return CHOPIN_TIMEOUT;
+    if (rc == CHOPIN_TIMEOUT && ws->c->w->now < chopin__ws_due(ws)) return CHOPIN_OK;       // what woke no handler has come meanwhile: a pong, half a message
     if (rc == CHOPIN_TIMEOUT) return chopin__ws_silent(ws) ? CHOPIN_OK : CHOPIN_GONE;
     if (rc == CHOPIN_CANCELED) chopin__ws_say_close(ws, 1001, CHOPIN_STR("the server stops"));
     return rc;

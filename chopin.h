@@ -11035,6 +11035,9 @@ struct chopin_ws {                      // in the request's arena
     int64_t    close_due;
     chopin__sub *subs;
     size_t     sub_count;
+    bool       between;                 // more fragments of a message that we send will follow
+    struct chopin__cast_kept *held;          // broadcasts that wait for its end
+    size_t     held_bytes;
 #ifdef CHOPIN_WITH_ZLIB
     bool       deflates;
     chopin__ws_inflater inflater;
@@ -11210,6 +11213,53 @@ static int chopin__ws_recv(chopin_ws *ws, chopin_ws_message *m, int64_t deadline
     return CHOPIN_OK;
 }
 
+/* ---- a broadcast at one subscriber ---- */
+
+typedef struct chopin__cast {           // one message on its way to all workers
+    _Atomic int   refs;
+    chopin__heap *heap;
+    size_t        size;                 // of the whole allocation
+    chopin_str    topic, frame;
+    chopin__post  post[];               // one for each worker
+} chopin__cast;
+
+static void chopin__cast_release(void *arg) {
+    chopin__cast *cast = arg;
+    if (atomic_fetch_sub(&cast->refs, 1) == 1) chopin__release(cast->heap, cast, cast->size);
+}
+
+static bool chopin__cast_put(chopin_worker *w, chopin__conn *k, chopin__cast *cast) {
+    if (cast->frame.len <= CHOPIN__COPY_BELOW) return chopin__queue_copy(&k->port.out, &w->pieces, cast->frame);
+    atomic_fetch_add(&cast->refs, 1);
+    return chopin__queue_refer(&k->port.out, &w->pieces, cast->frame, chopin__cast_release, cast) != NULL;
+}
+
+typedef struct chopin__cast_kept { struct chopin__cast_kept *next; chopin__cast *cast; } chopin__cast_kept;
+
+/* For later: no other message may begin between the fragments of one (RFC 6455 5.4). */
+static bool chopin__cast_hold(chopin_ws *ws, chopin__cast *cast) {
+    chopin__cast_kept **at = &ws->held, *held = chopin__alloc(&ws->c->w->site->heap, sizeof *held);
+    if (!held) return false;
+    while (*at) at = &(*at)->next;
+    atomic_fetch_add(&cast->refs, 1);
+    *held = (chopin__cast_kept){ NULL, cast };
+    *at = held;
+    ws->held_bytes += cast->frame.len;
+    return true;
+}
+
+/* Puts what was held into the queue, or throws it away. False: out of memory. */
+static bool chopin__cast_let_go(chopin_ws *ws, bool put) {
+    for (chopin__cast_kept *held; (held = ws->held) != NULL; ) {
+        ws->held = held->next;
+        put = put && chopin__cast_put(ws->c->w, ws->c->k, held->cast);
+        chopin__cast_release(held->cast);
+        chopin__release(&ws->c->w->site->heap, held, sizeof *held);
+    }
+    ws->held_bytes = 0;
+    return put;
+}
+
 /* ---- messages out ---- */
 
 static int chopin__ws_send_frames(chopin_ws *ws, unsigned opcode, bool deflated, chopin_str data) {
@@ -11220,9 +11270,11 @@ static int chopin__ws_send_frames(chopin_ws *ws, unsigned opcode, bool deflated,
     int        rc = CHOPIN_OK;
     chopin__ws_writer_init(&out, opcode, deflated, data, ws->options.fragment ? ws->options.fragment : SIZE_MAX);
     while (rc == CHOPIN_OK && (n = chopin__ws_write(&out, head, &piece)) > 0) {
+        ws->between = !out.done;
         if (!chopin__stream_put(ws->c, chopin__str(head, n))) return chopin__stream_cut(ws->c, CHOPIN_MEMORY);
         rc = piece.len > CHOPIN__COPY_BELOW ? chopin__stream_lend(ws->c, piece, CHOPIN_STR("")) : chopin__stream_copy(ws->c, piece, CHOPIN_STR(""));
     }
+    if (ws->held && !chopin__cast_let_go(ws, rc == CHOPIN_OK) && rc == CHOPIN_OK) return chopin__stream_cut(ws->c, CHOPIN_MEMORY);
     return rc;
 }
 
@@ -11317,36 +11369,17 @@ static int chopin__sub_begin(chopin_ws *ws, chopin_str name) {
 
 /* ---- broadcasts ---- */
 
-typedef struct chopin__cast {           // one message on its way to all workers
-    _Atomic int   refs;
-    chopin__heap *heap;
-    size_t        size;                 // of the whole allocation
-    chopin_str    topic, frame;
-    chopin__post  post[];               // one for each worker
-} chopin__cast;
-
-static void chopin__cast_release(void *arg) {
-    chopin__cast *cast = arg;
-    if (atomic_fetch_sub(&cast->refs, 1) == 1) chopin__release(cast->heap, cast, cast->size);
-}
-
-static bool chopin__cast_put(chopin_worker *w, chopin__conn *k, chopin__cast *cast) {
-    if (cast->frame.len <= CHOPIN__COPY_BELOW) return chopin__queue_copy(&k->port.out, &w->pieces, cast->frame);
-    atomic_fetch_add(&cast->refs, 1);
-    return chopin__queue_refer(&k->port.out, &w->pieces, cast->frame, chopin__cast_release, cast) != NULL;
-}
-
 /* To one subscriber, unless it is too slow. */
 static void chopin__cast_give(chopin_worker *w, chopin_ws *ws, chopin__cast *cast) {
     chopin__conn *k = ws->c->k;
     if (ws->closed || ws->c->gone || k->state == CHOPIN__DEAD) return;
-    if (k->port.out.bytes + cast->frame.len > w->site->options.max_queue) {
+    if (k->port.out.bytes + ws->held_bytes + cast->frame.len > w->site->options.max_queue) {
         if (!ws->options.close_slow) return;
         k->abort = true;
         chopin__conn_lost(w, k);
         return;
     }
-    if (!chopin__cast_put(w, k, cast)) {
+    if (!(ws->between ? chopin__cast_hold(ws, cast) : chopin__cast_put(w, k, cast))) {
         k->abort = true;
         chopin__conn_lost(w, k);
         return;
@@ -11388,6 +11421,7 @@ static chopin__cast *chopin__cast_make(chopin__heap *heap, chopin_str topic, uns
 static void chopin__ws_free(void *arg) {
     chopin_ws *ws = arg;
     while (ws->subs) chopin__sub_end(ws, &ws->subs);
+    chopin__cast_let_go(ws, false);
     if (ws->text) chopin__release(&ws->c->w->site->heap, ws->text, ws->cap);
     ws->text = NULL;
 #ifdef CHOPIN_WITH_ZLIB

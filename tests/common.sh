@@ -22,7 +22,7 @@ claim() {
 }
 
 # Tests that use real sockets run once for each backend.
-on_sockets="test_worker test_fiber test_security"
+on_sockets="test_worker test_fiber test_security test_websocket"
 
 all_tests() { printf '%s\n' tests/test_*.c | sed 's|.*/||; s|\.c$||'; }
 

@@ -9878,7 +9878,7 @@ static int chopin__body_feed(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
         rc = k->pos < k->len ? chopin__body_chunks(w, k, c) : 0;
     } else {
         size_t n = (size_t)(b->left < k->len - k->pos ? b->left : k->len - k->pos);
-        rc = chopin__body_keep(c, k->buf + k->pos, n);
+        rc = n ? chopin__body_keep(c, k->buf + k->pos, n) : 0;
         k->pos += (uint32_t)n;
         b->left -= n;
         if (!rc) rc = b->left == 0;
@@ -10658,6 +10658,7 @@ static size_t chopin__read_kept(chopin__body *b, char *to, size_t n) {
 /* Up to `n` bytes into `to`, at least one; 0 at the end; negative: see chopin_read(). `due`: for other protocols, whose waits may end without input (TIMEOUT). */
 static int64_t chopin__read(chopin_ctx *c, char *to, size_t n, int64_t due) {
     chopin__body *b = &c->body;
+    if (b->mode == CHOPIN__NO_BODY) return 0;                // the rest of it was not even set
     int64_t kept = (int64_t)chopin__read_kept(b, to, n);
     if (kept || b->complete) return kept;
     if (c->gone) return CHOPIN_GONE;
@@ -10682,6 +10683,7 @@ typedef struct chopin__upload {         // in the arena
     char       *block;                  // of w->inputs: what was read
     chopin_str  in, data;               // what of it was not looked at; what of it belongs to the part and was not handed on
     bool        in_part, over;
+    int         failed;                 // what ended it before its end
 } chopin__upload;
 
 static void chopin__upload_free(void *arg) {
@@ -10729,10 +10731,10 @@ static chopin__upload *chopin__upload_begin(chopin_ctx *c, chopin_str content_ty
 static int64_t chopin__upload_read(chopin__upload *u, char *to, size_t n) {
     while (u->in_part && !u->data.len) {
         int rc = chopin__upload_step(u);
-        if (rc < 0) { u->in_part = false; u->over = true; return rc; }
+        if (rc < 0) { u->in_part = false; u->over = true; u->failed = rc; }
         if (rc == CHOPIN__MULTIPART_PART_END) u->in_part = false;
     }
-    if (!u->in_part) return 0;
+    if (!u->in_part) return u->failed;
     n = chopin__min(n, u->data.len);
     memcpy(to, u->data.ptr, n);
     u->data = chopin__str(u->data.ptr + n, u->data.len - n);
@@ -10746,7 +10748,8 @@ static int chopin__upload_next(chopin__upload *u) {
     u->data = CHOPIN_STR("");
     u->in_part = !u->over && rc == CHOPIN__MULTIPART_PART;
     u->over = !u->in_part;
-    return rc < 0 ? rc : u->in_part;
+    if (rc < 0) u->failed = rc;
+    return u->failed ? u->failed : u->in_part;
 }
 
 /* ---- writing ---- */

@@ -68,7 +68,7 @@ static chopin_options stage_options(void) {
     return o;
 }
 
-static void stage_free(chopin_app *app) {
+static inline void stage_free(chopin_app *app) {
     chopin_free(app);
     CHECK_EQ_INT(heap.live, 0);
     CHECK_EQ_INT(heap.blocks, 0);
@@ -87,26 +87,26 @@ static struct {
     uint64_t       requests, receives, sends;
 } on;
 
-static void strike(void) {
+static inline void strike(void) {
     for (size_t i = 0; i < on.count; i++) free(on.client[i].out);
     free(on.client);
     free(on.port);
     memset(&on, 0, sizeof on);
 }
-static void stage(size_t clients) {
+static inline void stage(size_t clients) {
     strike();
     on.count = clients;
     on.client = calloc(clients, sizeof *on.client);
     on.port = calloc(clients, sizeof *on.port);
 }
-static chopin__script_client *actor(size_t i, chopin_str bytes) {
+static inline chopin__script_client *actor(size_t i, chopin_str bytes) {
     on.client[i].in = bytes;
     return &on.client[i];
 }
-static chopin_str heard(size_t i) { return chopin__str(on.client[i].out ? on.client[i].out : "", on.client[i].out_len); }
+static inline chopin_str heard(size_t i) { return chopin__str(on.client[i].out ? on.client[i].out : "", on.client[i].out_len); }
 
 /* What the clients heard belongs to the test, not to the app's heap. */
-static void keep_replies(chopin__heap *app_heap) {
+static inline void keep_replies(chopin__heap *app_heap) {
     for (size_t i = 0; i < on.count; i++) {
         chopin__script_client *c = &on.client[i];
         char *copy = malloc(c->out_len + 1);
@@ -116,7 +116,7 @@ static void keep_replies(chopin__heap *app_heap) {
     }
 }
 
-static void play(chopin_app *app) {
+static inline void play(chopin_app *app) {
     chopin__server *s = chopin__server_of(app);
     if (!CHECK(chopin__server_freeze(s) == CHOPIN_OK)) return;
     on.script = (chopin__script){ .clients = on.client, .count = on.count, .port = on.port, .random = on.seed };

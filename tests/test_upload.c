@@ -424,11 +424,13 @@ static void hostile_names_stay_in_the_folder(void) {
     stage_free(app);
 }
 
+static void body_is(chopin_str reply, const char *want) { CHECK_STR(kit_body(reply), want); }
+
 static void failures_to_write_are_told(void) {
     chopin_app *app = app_new();
-    CHECK_STR(kit_body(kit_play(app, ask("/full", AFILE("f", "x") "bytes\r\n" FIELD("more") "x" END))), "1 1 1");
-    CHECK_STR(kit_body(kit_play(app, ask("/nowhere", AFILE("f", "x") "bytes" END))), "1 1 0");
-    CHECK_STR(kit_body(kit_play(app, ask("/headers", "--b\r\nX-One: first\r\nContent-Disposition: form-data; name=\"f\"\r\nContent-Type: a/b\r\n\r\nx" END))), "first,a/b,1");
+    body_is(kit_play(app, ask("/full", AFILE("f", "x") "bytes\r\n" FIELD("more") "x" END)), "1 1 1");
+    body_is(kit_play(app, ask("/nowhere", AFILE("f", "x") "bytes" END)), "1 1 0");
+    body_is(kit_play(app, ask("/headers", "--b\r\nX-One: first\r\nContent-Disposition: form-data; name=\"f\"\r\nContent-Type: a/b\r\n\r\nx" END)), "first,a/b,1");
     stage_free(app);
 }
 

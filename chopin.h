@@ -13845,7 +13845,8 @@ static void chopin__files_end(chopin_worker *w) {
 static chopin__files *chopin__files_of(chopin_worker *w) {
     if (CHOPIN__LIKELY(w->files != NULL)) return w->files;
     chopin__files *f = chopin__alloc_zero(&w->site->heap, sizeof *f);
-    if (f && !chopin__files_init(f, &w->site->heap, (uint32_t)w->site->options.file_cache)) {
+    if (!f) return NULL;
+    if (!chopin__files_init(f, &w->site->heap, (uint32_t)w->site->options.file_cache)) {
         chopin__release(&w->site->heap, f, sizeof *f);
         return NULL;
     }

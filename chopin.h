@@ -9493,7 +9493,7 @@ static void chopin__body_set_due(chopin_worker *w, chopin__conn *k, chopin_ctx *
     const chopin_route_options *o = c->endpoint ? &c->endpoint->options : NULL;
     int64_t stall = chopin__after(w->now, o ? o->body_stall_ms : w->site->options.body_stall_ms);
     int64_t rate = chopin__rate_due(c->body.started, c->body.received, o ? o->min_body_rate : w->site->options.min_body_rate);
-    k->read_due = stall < rate ? stall : rate;
+    k->read_due = c->body.mode == CHOPIN__RAW ? CHOPIN__NEVER : stall < rate ? stall : rate;        // another protocol has deadlines of its own
 }
 
 /* ---- output ---- */
@@ -10030,7 +10030,7 @@ static int chopin__body_feed(chopin_worker *w, chopin__conn *k, chopin_ctx *c) {
         rc = k->pos < k->len ? chopin__body_chunks(w, k, c) : 0;
     } else {
         size_t n = (size_t)(b->left < k->len - k->pos ? b->left : k->len - k->pos);
-        rc = chopin__body_keep(c, k->buf + k->pos, n);
+        rc = n ? chopin__body_keep(c, k->buf + k->pos, n) : 0;
         k->pos += (uint32_t)n;
         b->left -= n;
         if (!rc) rc = b->left == 0;
@@ -10793,8 +10793,7 @@ static int chopin__read_await(chopin_ctx *c, int64_t due) {
     chopin__body_continue(c);
     b->wanted = true;
     b->started = c->w->now - b->waited;
-    if (b->mode == CHOPIN__RAW) c->k->read_due = CHOPIN__NEVER;
-    else                        chopin__body_set_due(c->w, c->k, c);
+    chopin__body_set_due(c->w, c->k, c);
     int rc = chopin__park(c->w, c, &wait, due);
     b->wanted = false;
     b->waited = c->w->now - b->started;
@@ -10813,6 +10812,7 @@ static size_t chopin__read_kept(chopin__body *b, char *to, size_t n) {
 /* Up to `n` bytes into `to`, at least one; 0 at the end; negative: see chopin_read(). `due`: for other protocols, whose waits may end without input (TIMEOUT). */
 static int64_t chopin__read(chopin_ctx *c, char *to, size_t n, int64_t due) {
     chopin__body *b = &c->body;
+    if (b->mode == CHOPIN__NO_BODY) return 0;                // the rest of it was not even set
     int64_t kept = (int64_t)chopin__read_kept(b, to, n);
     if (kept || b->complete) return kept;
     if (c->gone) return CHOPIN_GONE;
@@ -10837,6 +10837,7 @@ typedef struct chopin__upload {         // in the arena
     char       *block;                  // of w->inputs: what was read
     chopin_str  in, data;               // what of it was not looked at; what of it belongs to the part and was not handed on
     bool        in_part, over;
+    int         failed;                 // what ended it before its end
 } chopin__upload;
 
 static void chopin__upload_free(void *arg) {
@@ -10884,10 +10885,10 @@ static chopin__upload *chopin__upload_begin(chopin_ctx *c, chopin_str content_ty
 static int64_t chopin__upload_read(chopin__upload *u, char *to, size_t n) {
     while (u->in_part && !u->data.len) {
         int rc = chopin__upload_step(u);
-        if (rc < 0) { u->in_part = false; u->over = true; return rc; }
+        if (rc < 0) { u->in_part = false; u->over = true; u->failed = rc; }
         if (rc == CHOPIN__MULTIPART_PART_END) u->in_part = false;
     }
-    if (!u->in_part) return 0;
+    if (!u->in_part) return u->failed;
     n = chopin__min(n, u->data.len);
     memcpy(to, u->data.ptr, n);
     u->data = chopin__str(u->data.ptr + n, u->data.len - n);
@@ -10901,7 +10902,8 @@ static int chopin__upload_next(chopin__upload *u) {
     u->data = CHOPIN_STR("");
     u->in_part = !u->over && rc == CHOPIN__MULTIPART_PART;
     u->over = !u->in_part;
-    return rc < 0 ? rc : u->in_part;
+    if (rc < 0) u->failed = rc;
+    return u->failed ? u->failed : u->in_part;
 }
 
 /* ---- writing ---- */
@@ -11245,11 +11247,11 @@ struct chopin_ws {                      // in the request's arena
     uint16_t   code;                    // the other side's, once over
     int64_t    seen;                    // when something came, or the ping left
     int64_t    close_due;
-    bool       midway;                  // a message of ours is out by half: broadcasts wait for its last fragment ...
-    struct chopin__late { struct chopin__late *next; struct chopin__cast *cast; } *late;   // ... here
-    size_t     late_bytes;
     chopin__sub *subs;
     size_t     sub_count;
+    bool       between;                 // more fragments of a message that we send will follow
+    struct chopin__cast_kept *held;          // broadcasts that wait for its end
+    size_t     held_bytes;
 #ifdef CHOPIN_WITH_ZLIB
     bool       deflates;
     chopin__ws_inflater inflater;
@@ -11393,7 +11395,7 @@ static bool chopin__ws_silent(chopin_ws *ws) {
 static void chopin__ws_tidy(chopin_ws *ws) {
     chopin__conn *k = ws->c->k;
     if (k->buf && !k->borrowed) chopin__conn_tidy_input(ws->c->w, k);
-    if (ws->cap > CHOPIN__WS_KEEP && !ws->reader.message) {
+    if (ws->cap > CHOPIN__WS_KEEP && !ws->ready && !ws->reader.message) {
         chopin__release(&ws->c->w->site->heap, ws->text, ws->cap);
         ws->text = NULL;
         ws->cap = 0;
@@ -11404,6 +11406,7 @@ static int chopin__ws_await(chopin_ws *ws, int64_t deadline) {
     int64_t due = chopin__ws_due(ws);
     int rc = chopin__read_await(ws->c, due < deadline ? due : deadline);
     if (rc == CHOPIN_TIMEOUT && ws->c->w->now >= deadline) return CHOPIN_TIMEOUT;
+    if (rc == CHOPIN_TIMEOUT && ws->c->w->now < chopin__ws_due(ws)) return CHOPIN_OK;       // what woke no handler has come meanwhile: a pong, half a message
     if (rc == CHOPIN_TIMEOUT) return chopin__ws_silent(ws) ? CHOPIN_OK : CHOPIN_GONE;
     if (rc == CHOPIN_CANCELED) chopin__ws_say_close(ws, 1001, CHOPIN_STR("the server stops"));
     return rc;
@@ -11426,7 +11429,7 @@ static int chopin__ws_recv(chopin_ws *ws, chopin_ws_message *m, int64_t deadline
     return CHOPIN_OK;
 }
 
-/* ---- broadcasts: one counted copy ---- */
+/* ---- a broadcast at one subscriber ---- */
 
 typedef struct chopin__cast {           // one message on its way to all workers
     _Atomic int   refs;
@@ -11447,30 +11450,30 @@ static bool chopin__cast_put(chopin_worker *w, chopin__conn *k, chopin__cast *ca
     return chopin__queue_refer(&k->port.out, &w->pieces, cast->frame, chopin__cast_release, cast) != NULL;
 }
 
-/* Those that came in the middle of a message. */
-static void chopin__cast_late(chopin_ws *ws, bool send) {
-    chopin_worker *w = ws->c->w;
-    struct chopin__late *list = ws->late, *next;
-    ws->late = NULL;
-    ws->late_bytes = 0;
-    for (; list; list = next) {
-        next = list->next;
-        if (send && ws->c->k->state != CHOPIN__DEAD && !chopin__cast_put(w, ws->c->k, list->cast)) chopin__stream_cut(ws->c, CHOPIN_MEMORY);
-        chopin__cast_release(list->cast);
-        chopin__release(&w->site->heap, list, sizeof *list);
-    }
+typedef struct chopin__cast_kept { struct chopin__cast_kept *next; chopin__cast *cast; } chopin__cast_kept;
+
+/* For later: no other message may begin between the fragments of one (RFC 6455 5.4). */
+static bool chopin__cast_hold(chopin_ws *ws, chopin__cast *cast) {
+    chopin__cast_kept **at = &ws->held, *held = chopin__alloc(&ws->c->w->site->heap, sizeof *held);
+    if (!held) return false;
+    while (*at) at = &(*at)->next;
+    atomic_fetch_add(&cast->refs, 1);
+    *held = (chopin__cast_kept){ NULL, cast };
+    *at = held;
+    ws->held_bytes += cast->frame.len;
+    return true;
 }
 
-/* Kept until the message is whole. False: out of memory. */
-static bool chopin__cast_keep(chopin_ws *ws, chopin__cast *cast) {
-    struct chopin__late *late = chopin__alloc(&ws->c->w->site->heap, sizeof *late), **last = &ws->late;
-    if (!late) return false;
-    while (*last) last = &(*last)->next;
-    *late = (struct chopin__late){ NULL, cast };
-    atomic_fetch_add(&cast->refs, 1);
-    ws->late_bytes += cast->frame.len;
-    *last = late;
-    return true;
+/* Puts what was held into the queue, or throws it away. False: out of memory. */
+static bool chopin__cast_let_go(chopin_ws *ws, bool put) {
+    for (chopin__cast_kept *held; (held = ws->held) != NULL; ) {
+        ws->held = held->next;
+        put = put && chopin__cast_put(ws->c->w, ws->c->k, held->cast);
+        chopin__cast_release(held->cast);
+        chopin__release(&ws->c->w->site->heap, held, sizeof *held);
+    }
+    ws->held_bytes = 0;
+    return put;
 }
 
 /* ---- messages out ---- */
@@ -11482,13 +11485,12 @@ static int chopin__ws_send_frames(chopin_ws *ws, unsigned opcode, bool deflated,
     size_t     n;
     int        rc = CHOPIN_OK;
     chopin__ws_writer_init(&out, opcode, deflated, data, ws->options.fragment ? ws->options.fragment : SIZE_MAX);
-    ws->midway = ws->options.fragment && data.len > ws->options.fragment;
     while (rc == CHOPIN_OK && (n = chopin__ws_write(&out, head, &piece)) > 0) {
+        ws->between = !out.done;
         if (!chopin__stream_put(ws->c, chopin__str(head, n))) return chopin__stream_cut(ws->c, CHOPIN_MEMORY);
         rc = piece.len > CHOPIN__COPY_BELOW ? chopin__stream_lend(ws->c, piece, CHOPIN_STR("")) : chopin__stream_copy(ws->c, piece, CHOPIN_STR(""));
     }
-    ws->midway = false;
-    if (CHOPIN__UNLIKELY(ws->late != NULL)) chopin__cast_late(ws, true);
+    if (ws->held && !chopin__cast_let_go(ws, rc == CHOPIN_OK) && rc == CHOPIN_OK) return chopin__stream_cut(ws->c, CHOPIN_MEMORY);
     return rc;
 }
 
@@ -11581,19 +11583,19 @@ static int chopin__sub_begin(chopin_ws *ws, chopin_str name) {
     return CHOPIN_OK;
 }
 
-/* ---- broadcasts arriving ---- */
+/* ---- broadcasts ---- */
 
 /* To one subscriber, unless it is too slow. */
 static void chopin__cast_give(chopin_worker *w, chopin_ws *ws, chopin__cast *cast) {
     chopin__conn *k = ws->c->k;
     if (ws->closed || ws->c->gone || k->state == CHOPIN__DEAD) return;
-    if (k->port.out.bytes + ws->late_bytes + cast->frame.len > w->site->options.max_queue) {
+    if (k->port.out.bytes + ws->held_bytes + cast->frame.len > w->site->options.max_queue) {
         if (!ws->options.close_slow) return;
         k->abort = true;
         chopin__conn_lost(w, k);
         return;
     }
-    if (!(ws->midway ? chopin__cast_keep(ws, cast) : chopin__cast_put(w, k, cast))) {
+    if (!(ws->between ? chopin__cast_hold(ws, cast) : chopin__cast_put(w, k, cast))) {
         k->abort = true;
         chopin__conn_lost(w, k);
         return;
@@ -11635,7 +11637,7 @@ static chopin__cast *chopin__cast_make(chopin__heap *heap, chopin_str topic, uns
 static void chopin__ws_free(void *arg) {
     chopin_ws *ws = arg;
     while (ws->subs) chopin__sub_end(ws, &ws->subs);
-    chopin__cast_late(ws, false);
+    chopin__cast_let_go(ws, false);
     if (ws->text) chopin__release(&ws->c->w->site->heap, ws->text, ws->cap);
     ws->text = NULL;
 #ifdef CHOPIN_WITH_ZLIB
@@ -14709,7 +14711,8 @@ static void chopin__files_end(chopin_worker *w) {
 static chopin__files *chopin__files_of(chopin_worker *w) {
     if (CHOPIN__LIKELY(w->files != NULL)) return w->files;
     chopin__files *f = chopin__alloc_zero(&w->site->heap, sizeof *f);
-    if (f && !chopin__files_init(f, &w->site->heap, (uint32_t)w->site->options.file_cache)) {
+    if (!f) return NULL;
+    if (!chopin__files_init(f, &w->site->heap, (uint32_t)w->site->options.file_cache)) {
         chopin__release(&w->site->heap, f, sizeof *f);
         return NULL;
     }

@@ -22,9 +22,9 @@ claim() {
 }
 
 # Tests that use real sockets run once for each backend.
-on_sockets="test_worker test_fiber test_security"
+on_sockets="test_worker test_fiber test_security test_websocket"
 # Tests of what needs zlib run once more with it.
-on_zlib="test_compress test_stream test_ws"
+on_zlib="test_compress test_stream test_ws test_websocket"
 
 # LEFT_OUT: those whose name matches it are not counted among all (check.sh runs the tests of chopin_auth.h in its own way).
 all_tests() { printf '%s\n' tests/test_*.c | sed 's|.*/||; s|\.c$||' | grep -vE "${LEFT_OUT:-^$}"; }

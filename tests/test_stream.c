@@ -200,6 +200,16 @@ static int pieces_after_whole(chopin_ctx *c) {
     return chopin_textf(c, 200, "%zu %.*s", have, (int)n, buf);
 }
 
+static void without_a_body_reading_is_at_its_end(void) {
+    chopin_app *app = new_app();
+    chopin_route(app, "GET", "/read", reader, NULL);
+    chopin_route(app, "POST", "/read", reader, NULL);
+    forget();
+    chopin_str reply = play_z(app, "POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET /read HTTP/1.1\r\nHost: x\r\n\r\nPOST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    CHECK(kit_count(reply, "\r\n\r\n3") == 3 && runs == 3 && last_rc == 0);     // the others add nothing to what the first has read
+    chopin_free(app);
+}
+
 static void whole_and_pieces_do_not_mix_up(void) {
     chopin_app *app = new_app();
     chopin_route(app, "POST", "/a", whole_after_pieces, NULL);
@@ -541,6 +551,7 @@ int main(void) {
     RUN(malformed_and_large_bodies_are_told);
     RUN(what_is_not_read_is_drained_or_ends_the_connection);
     RUN(continue_is_sent_on_first_demand);
+    RUN(without_a_body_reading_is_at_its_end);
     RUN(whole_and_pieces_do_not_mix_up);
     RUN(bodies_are_saved_whole);
     RUN(replies_of_every_size_arrive_whole);

@@ -28,6 +28,16 @@ if [ "$wanted" = check ]; then
     fi
 fi
 
+# The WebSocket client that most people use; a test is skipped without it.
+npm_ws() {
+    [ -e build/npm/node_modules/ws ] && return
+    command -v npm >/dev/null || { echo "no npm: the test with the npm package ws will be skipped"; return; }
+    mkdir -p build/npm
+    timeout 60 npm install --silent --no-audit --no-fund --ignore-scripts --prefix build/npm ws@8.18.0 >/dev/null 2>&1 ||
+        echo "npm cannot be reached: the test with its package ws will be skipped"
+}
+npm_ws
+
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
     echo "missing: ${missing[*]}   (Debian's names; as root: apt-get install ${missing[*]})" >&2

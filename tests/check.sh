@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # check.sh [PART...] - `make check`: what `make test` runs, under sanitizers, valgrind and other compilers, and the fuzzers. Under 25 minutes.
-#   Parts, all by default: style build gcc-asan clang-asan clang-tsan gcc-tsan valgrind live-asan live-tsan
+#   Parts, all by default: style build gcc-asan clang-asan clang-tsan gcc-tsan valgrind live-asan live-tsan whole
 #     auth-build auth-asan auth-tsan auth-machines auth-ct auth-diff fuzz
 # Last line: N passed, N failed.
 set -uo pipefail
@@ -183,6 +183,16 @@ part_auth_diff() {
     TEST_TIMEOUT=3600 run_one "diff_auth_pk $cases" $out/diff/pk.log $out/diff/pk $cases
 }
 
+# Large files from their first byte to their last: too slow for `make test`.
+part_whole() {
+    local backend
+    mkdir -p $out/whole
+    gcc -O2 -pthread examples/kitchen_sink.c -o $out/whole/kitchen_sink -lm >$out/whole.build 2>&1
+    for backend in epoll uring; do
+        run_one "whole $backend" $out/whole-$backend.log python3 tests/live.py --whole --backend $backend $out/whole five_gibibytes_arrive_in_bounded_memory two_gibibytes_are_taken_in_bounded_memory
+    done
+}
+
 # ---- fuzzers ----
 
 # fuzz SOURCE SECONDS: libFuzzer, seeded, so that two runs do the same; findings stay in build/check.
@@ -218,7 +228,7 @@ finish_fuzzers() {
 
 # ---- all of it ----
 
-for part in ${*:-style build gcc-asan clang-asan clang-tsan gcc-tsan valgrind live-asan live-tsan auth-build auth-asan auth-tsan auth-machines auth-ct auth-diff fuzz}; do
+for part in ${*:-style build gcc-asan clang-asan clang-tsan gcc-tsan valgrind live-asan live-tsan whole auth-build auth-asan auth-tsan auth-machines auth-ct auth-diff fuzz}; do
     from=$SECONDS
     say "$part"
     "part_${part//-/_}"

@@ -746,6 +746,388 @@ def vanished_clients_leave_nothing_behind(kit):
         assert left <= used, f"{left} descriptors, {used} before"
 
 
+# ---- files, uploads and bodies of any size -----------------------------------------------------------------------
+
+class Docroot:
+    """A server of a folder with one large sparse file in it."""
+    SIZE = 5 << 30
+    TAIL = b"the last bytes of five gibibytes"
+
+    def __enter__(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name)
+        self.small = bytes(range(256)) * 1000
+        (self.path / "small.bin").write_bytes(self.small)
+        with open(self.path / "huge.bin", "wb") as f:
+            f.truncate(self.SIZE)
+            f.seek(self.SIZE - len(self.TAIL))
+            f.write(self.TAIL)
+        self.server = Server("--docroot", self.folder.name, "--workers", "1")
+        self.server.__enter__()
+        self.port = self.server.port
+        return self
+
+    def __exit__(self, *why):
+        try:
+            self.server.__exit__(*why)
+        finally:
+            self.folder.cleanup()
+
+    def rss(self):
+        return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.server.process.pid}/status").read_text()).group(1)) << 10
+
+    def grows_less_than_a_mib(self, what, function):
+        function(warm=True)                                # the first of a kind touches buffers and stacks
+        before = self.rss()
+        function(warm=False)
+        grown = self.rss() - before
+        assert OPTIONS.sanitized or grown < 1 << 20, f"{what}: {grown} bytes more are resident"
+
+
+@test()
+def curl_asks_for_ranges_and_resumes(kit):
+    with Docroot() as d, tempfile.TemporaryDirectory() as out:
+        same(curl(d.port, "/static/small.bin"), d.small)
+        same(curl(d.port, "/static/small.bin", "-r", "100-199"), d.small[100:200])
+        same(curl(d.port, "/static/small.bin", "-r", "-10"), d.small[-10:])
+        same(curl(d.port, "/static/small.bin", "--http1.0"), d.small)
+        Path(out, "half").write_bytes(d.small[:100000])
+        curl(d.port, "/static/small.bin", "-C", "-", "-o", f"{out}/half")
+        same(Path(out, "half").read_bytes(), d.small)
+        both = curl(d.port, "/static/small.bin", "-r", "0-4,1000-1009")
+        assert both.count(b"Content-Range: bytes ") == 2 and d.small[1000:1010] in both, both
+        tag = ask(d.port, "/static/small.bin").headers["etag"][0]
+        same(ask(d.port, "/static/small.bin", headers=f"If-None-Match: {tag}\r\n").status, 304)
+        reply = ask(d.port, "/static/")
+        assert reply.status == 200 and b"small.bin" in reply.body, reply
+        same(ask(d.port, "/static/../live.py").status in (400, 404), True)
+
+
+@test()
+def curl_uploads_files(kit):
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "a b.bin").write_bytes(b"x" * 300000)
+        for more in ([], ["-H", "Expect: 100-continue", "--expect100-timeout", "15"], ["-H", "Transfer-Encoding: chunked"]):
+            out = curl(kit.port, "/upload", "-F", "note=hello", "-F", f"file=@{folder}/a b.bin;type=text/x", *more)
+            same(out, b"note []  5\nfile [a b.bin] text/x 300000\n")
+
+
+@test()
+def five_gibibytes_arrive_in_bounded_memory(kit):
+    with Docroot() as d:
+        # All of it takes 15 s and more on a busy machine: `make test` takes the last quarter of a gibibyte and a piece across 4 GiB; --whole takes everything.
+        length = d.SIZE if OPTIONS.whole else (1 << 28) + 5000
+
+        def most(warm):
+            with dial(d.port) as s:
+                s.sendall(get("/static/huge.bin", "Connection: close\r\n" + (f"Range: bytes=-{100000000 if warm else length}\r\n" if warm or not OPTIONS.whole else "")))
+                room, head, total, last = bytearray(1 << 20), b"", 0, b""
+                while b"\r\n\r\n" not in head:
+                    head += s.recv(1)
+                want = int(re.search(rb"Content-Length: (\d+)", head).group(1))
+                while n := s.recv_into(room, 1 << 20, socket.MSG_TRUNC if want - total > 2 << 20 else 0):      # thrown away by the kernel, but for the end
+                    total += n
+                    if want - total < 1 << 20:
+                        last = (last + bytes(room[max(0, n - 64):n]))[-64:]
+            same((want, total), (100000000 if warm else length,) * 2)
+            assert last.endswith(d.TAIL), last
+        same(ask(d.port, "/static/huge.bin", headers="Range: bytes=4294960000-4294999999\r\n").body, bytes(40000), "across 4 GiB")
+        d.grows_less_than_a_mib("5 GiB", most)
+        reply = ask(d.port, "/static/huge.bin", headers=f"Range: bytes=-{len(d.TAIL)}\r\n")
+        same((reply.status, reply.body, reply.headers["content-range"]), (206, d.TAIL, [f"bytes {d.SIZE - len(d.TAIL)}-{d.SIZE - 1}/{d.SIZE}"]))
+        same(ask(d.port, "/static/huge.bin", "HEAD").headers["content-length"], [str(d.SIZE)])
+
+
+@test()
+def two_gibibytes_are_taken_in_bounded_memory(kit):
+    with Docroot() as d:
+        piece = bytes(1 << 20)
+        def upload(warm):
+            n = 64 if warm else 2048
+            with dial(d.port) as s:
+                s.sendall(get("/sink", f"Content-Length: {n << 20}\r\nConnection: close\r\n", "POST"))
+                for _ in range(n):
+                    s.sendall(piece)
+                same(parse(read_all(s))[0].body, b"%d bytes\n" % (n << 20))
+        d.grows_less_than_a_mib("2 GiB upload", upload)
+
+
+@test()
+def a_reader_that_stops_holds_little(kit):
+    with Docroot() as d:
+        def stop_reading(warm):
+            crowd = []
+            for target in ["/download/100000000", "/stream/10000000", "/static/huge.bin"]:
+                s = dial(d.port)
+                s.sendall(get(target))
+                assert s.recv(1000).startswith(b"HTTP/1.1 200"), target
+                crowd.append(s)
+            time.sleep(0.5)
+            assert ask(d.port, "/ping").body == b"pong\n"
+            [s.close() for s in crowd]
+        d.grows_less_than_a_mib("three that do not read", stop_reading)
+
+
+@test()
+def swapped_symlinks_never_lead_out(kit):
+    with Docroot() as d, tempfile.TemporaryDirectory() as outside:
+        Path(outside, "file").write_text("OUTSIDE")
+        (d.path / "inside").mkdir()
+        (d.path / "inside" / "file").write_text("inside!")
+        over = threading.Event()
+
+        def swap():
+            for i in range(10 ** 9):
+                if over.is_set():
+                    return
+                new = d.path / f".new{i % 2}"
+                new.unlink(missing_ok=True)
+                new.symlink_to(outside if i % 2 else "inside")
+                os.replace(new, d.path / "door")
+        swapper = threading.Thread(target=swap, daemon=True)
+        swapper.start()
+        seen = set()
+        try:
+            with dial(d.port) as s:
+                rest = b""
+                until = time.time() + 1
+                while time.time() < until:
+                    s.sendall(get("/static/door/file") * 50)
+                    for _ in range(50):
+                        status, body, rest = read_reply(s, rest)
+                        seen.add(status)
+                        assert body == b"inside!" if status == 200 else b"OUTSIDE" not in body, (status, body)
+        finally:
+            over.set()
+            swapper.join(PATIENCE)
+        assert seen <= {200, 404, 403} and seen, seen
+
+
+# ---- WebSocket: a strict client, and the groups of cases that Autobahn has ----------------------------------------
+
+class Ws:
+    """Frames by hand; what the server sends must be unmasked, minimal, without reserved bits."""
+    def __init__(self, port, path="/ws", protocols=None):
+        self.s = dial(port)
+        more = f"Sec-WebSocket-Protocol: {protocols}\r\n" if protocols else ""
+        self.s.sendall(get(path, f"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}"))
+        self.rest = b""
+        while b"\r\n\r\n" not in self.rest:
+            self.rest += self.more()
+        self.head, _, self.rest = self.rest.partition(b"\r\n\r\n")
+        assert self.head.startswith(b"HTTP/1.1 101 ") and b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in self.head, self.head
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.s.close()
+
+    def more(self):
+        piece = self.s.recv(1 << 18)
+        assert piece, "closed"
+        return piece
+
+    @staticmethod
+    def frame(opcode, payload=b"", fin=True, rsv=0, mask=b"\x12\x34\x56\x78", length=None):
+        n = len(payload)
+        first = bytes([opcode | rsv << 4 | (0x80 if fin else 0)])
+        size = length or (bytes([0x80 | n]) if n < 126 else b"\xfe" + n.to_bytes(2, "big") if n < 65536 else b"\xff" + n.to_bytes(8, "big"))
+        key = int.from_bytes((mask * (n // 4 + 1))[:n], "big")
+        return first + size + mask + (int.from_bytes(payload, "big") ^ key).to_bytes(n, "big")
+
+    def send(self, *what, cut=None, **more):
+        data = self.frame(*what, **more)
+        for i in range(0, len(data), cut or len(data)):
+            self.s.sendall(data[i:i + (cut or len(data))])
+
+    def need(self, n):
+        while len(self.rest) < n:
+            self.rest += self.more()
+        got, self.rest = self.rest[:n], self.rest[n:]
+        return got
+
+    def recv(self):
+        first, n = self.need(2)
+        assert not first & 0x70 and not n & 0x80, f"reserved bits or a mask: {first:#x} {n:#x}"
+        short = n
+        if short >= 126:
+            n = int.from_bytes(self.need(2 if short == 126 else 8), "big")
+            assert n >= (126 if short == 126 else 65536), "length is not minimal"
+        return first & 15, self.need(n), bool(first & 0x80)
+
+    def fails(self, code):
+        """The server says so and closes, and says nothing else."""
+        opcode, payload, fin = self.recv()
+        same((opcode, int.from_bytes(payload[:2], "big"), fin), (8, code, True))
+        payload[2:].decode()
+        try:
+            same(self.s.recv(100), b"", "behind its close frame")
+        except ConnectionResetError:
+            pass
+
+    def close(self, payload=b"\x03\xe8"):
+        self.send(8, payload)
+        opcode, answer, _ = self.recv()
+        same((opcode, answer), (8, payload[:2]))
+        same(self.s.recv(100), b"")
+
+
+@test()
+def ws_1_echoes_every_length(kit):
+    with Ws(kit.port) as ws:
+        for opcode in (1, 2):
+            for n in (0, 1, 125, 126, 127, 128, 65535, 65536):
+                ws.send(opcode, b"*" * n)
+                same(ws.recv(), (opcode, b"*" * n, True), n)
+            ws.send(opcode, b"*" * 65536, cut=997)
+            same(ws.recv(), (opcode, b"*" * 65536, True))
+        ws.close()
+
+
+@test()
+def ws_2_answers_pings(kit):
+    with Ws(kit.port) as ws:
+        for payload in (b"", b"hello", bytes(range(120, 245)), b"x" * 125):
+            ws.send(9, payload)
+            same(ws.recv(), (10, payload, True))
+        ws.send(10, b"unasked")
+        ws.send(9, b"still there", cut=1)
+        same(ws.recv(), (10, b"still there", True))
+        ws.close()
+    with Ws(kit.port) as ws:
+        ws.send(9, b"x" * 126)
+        ws.fails(1002)
+
+
+@test()
+def ws_3_and_4_refuse_reserved_bits_and_opcodes(kit):
+    for opcode, rsv in [(1, 1), (1, 2), (1, 4), (2, 7), (9, 3), (8, 5)] + [(n, 0) for n in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)]:
+        with Ws(kit.port) as ws:
+            ws.send(1, b"before")
+            same(ws.recv()[1], b"before")
+            ws.send(opcode, b"\x03\xe8", rsv=rsv)
+            ws.fails(1002)
+
+
+@test()
+def ws_5_joins_fragments(kit):
+    with Ws(kit.port) as ws:
+        ws.send(1, b"one, ", fin=False)
+        ws.send(9, b"between")
+        same(ws.recv(), (10, b"between", True))
+        ws.send(0, b"", fin=False)
+        ws.send(0, b"two", cut=1)
+        same(ws.recv(), (1, b"one, two", True))
+        ws.close()
+    for frames in ([(0, b"x", True)], [(0, b"x", False)], [(1, b"x", False), (1, b"y", True)], [(1, b"x", True), (0, b"y", True)], [(9, b"x", False)], [(8, b"", False)]):
+        with Ws(kit.port) as ws:
+            for opcode, payload, fin in frames:
+                ws.send(opcode, payload, fin=fin)
+            if frames[0] == (1, b"x", True):
+                ws.recv()
+            ws.fails(1002)
+
+
+@test()
+def ws_6_checks_utf8(kit):
+    good = ["κόσμε", "\x00", "\x7f", "\x80", "\u07ff", "\u0800", "\ud7ff", "\ue000", "\uffff", "\U00010000", "\U0010ffff"]
+    with Ws(kit.port) as ws:
+        for text in good:
+            data = text.encode()
+            ws.send(1, data, cut=1)
+            same(ws.recv(), (1, data, True))
+            for i in range(len(data)):                     # and a frame for each byte
+                ws.send(0 if i else 1, data[i:i + 1], fin=i == len(data) - 1)
+            same(ws.recv(), (1, data, True))
+        ws.close()
+    for bad in (b"\x80", b"\xc0\x80", b"\xc1\xbf", b"\xe0\x80\x80", b"\xed\xa0\x80", b"\xed\xbf\xbf", b"\xf0\x80\x80\x80", b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80", b"\xfe", b"\xff",
+                b"ok \xce", b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited"):
+        with Ws(kit.port) as ws:
+            ws.send(1, bad)
+            ws.fails(1007)
+    with Ws(kit.port) as ws:                               # told at the first bad byte: the frame never ends
+        ws.s.sendall(ws.frame(1, b"\xce\xba\xf4\x90" + b"x" * 100)[:12])
+        ws.fails(1007)
+
+
+@test()
+def ws_7_closes_by_the_rules(kit):
+    for payload in [b""] + [code.to_bytes(2, "big") + b"why" for code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999)]:
+        with Ws(kit.port) as ws:
+            ws.send(1, b"x")
+            ws.recv()
+            ws.close(payload)
+    for payload, code in [(b"\x03", 1002), (b"\x03\xe8\xce\xba\xed\xa0\x80", 1007)] + [(code.to_bytes(2, "big"), 1002) for code in (0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999, 5000, 65535)]:
+        with Ws(kit.port) as ws:
+            ws.send(8, payload)
+            ws.fails(code)
+    with Ws(kit.port) as ws:                               # what stands behind a close is not read
+        ws.s.sendall(ws.frame(8, b"\x03\xe8") + ws.frame(1, b"late") + ws.frame(9, b"late"))
+        same(ws.recv()[:2], (8, b"\x03\xe8"))
+
+
+@test()
+def ws_9_carries_a_mebibyte_and_no_more(kit):
+    with Ws(kit.port) as ws:
+        for opcode, n in ((1, 1 << 18), (2, 1 << 20)):
+            ws.send(opcode, b"m" * n)
+            same(ws.recv(), (opcode, b"m" * n, True))
+        for i in range(16):
+            ws.send(0 if i else 2, b"f" * 65536, fin=i == 15)
+        same(ws.recv()[1], b"f" * (1 << 20))
+        ws.close()
+    with Ws(kit.port) as ws:
+        ws.s.sendall(ws.frame(2, length=b"\xff" + ((1 << 20) + 1).to_bytes(8, "big")))
+        ws.fails(1009)
+
+
+@test()
+def ws_agrees_on_a_subprotocol_and_shares_topics(kit):
+    with Ws(kit.port, protocols="echo.v1, echo.v2") as ws:
+        assert b"Sec-WebSocket-Protocol: echo.v2" in ws.head, ws.head
+    same(ask(kit.port, "/ws").status, 426)
+    crowd = [Ws(kit.port, "/ws/topic/news") for _ in range(20)]
+    other = Ws(kit.port, "/ws/topic/other")
+    deadline = time.time() + PATIENCE
+    for i, ws in enumerate(crowd):                         # each subscription is in force once its own word has come back
+        ws.send(1, b"hello %d" % i)
+        while ws.recv()[1] != b"hello %d" % i:
+            assert time.time() < deadline
+    crowd[0].send(2, b"the news")
+    for ws in crowd:
+        while (got := ws.recv())[1] != b"the news":
+            assert got[1].startswith(b"hello ") and time.time() < deadline, got
+        same(got[0], 2)
+    other.send(1, b"mine")
+    same(other.recv()[1], b"mine")
+    [ws.s.close() for ws in crowd + [other]]
+
+
+WS_SCRIPT = """
+const WebSocket = require('ws');
+const ws = new WebSocket(process.argv[2], ['echo.v1']), sizes = [0, 1, 125, 126, 65535, 65536, 1 << 20], got = [];
+ws.on('open', () => { if (ws.protocol !== 'echo.v1') throw new Error(ws.protocol); ws.ping('p'); for (const n of sizes) ws.send('x'.repeat(n)); ws.send(Buffer.from([0, 255])); });
+ws.on('pong', data => got.push('pong ' + data));
+ws.on('message', (data, binary) => { got.push((binary ? 'b' : 't') + data.length); if (binary) ws.close(1000, 'bye'); });
+ws.on('close', code => console.log(got.join(' ') + ' ' + code));
+ws.on('error', e => console.log('error ' + e));
+"""
+
+
+@test()
+def npm_ws_agrees(kit):
+    modules = ROOT / "build" / "npm" / "node_modules"
+    if not (modules / "ws").exists() or not shutil.which("node"):
+        print("skipped: npm_ws_agrees (tests/install.sh could not get the npm package `ws`)")
+        return
+    done = subprocess.run(["node", "-e", WS_SCRIPT, "-", f"ws://127.0.0.1:{kit.port}/ws"], capture_output=True, text=True, timeout=2 * PATIENCE,
+                          env={**os.environ, "NODE_PATH": str(modules)})
+    words = done.stdout.split()
+    same([w for w in words if w not in ("pong", "p")], ["t0", "t1", "t125", "t126", "t65535", "t65536", "t1048576", "b2", "1000"], done.stderr)
+    assert "pong" in words, done.stdout
+
+
 # ---- start and stop --------------------------------------------------------------------------------------------
 
 @test()
@@ -1087,6 +1469,7 @@ def start():
     parser = argparse.ArgumentParser()
     parser.add_argument("--sanitized", action="store_true")
     parser.add_argument("--backend", default="epoll", help="epoll, uring")
+    parser.add_argument("--whole", action="store_true", help="large files from their first byte to their last")
     parser.add_argument("--load-seconds", type=int, default=1)
     parser.add_argument("binaries", type=Path)
     parser.add_argument("tests", nargs="*")

@@ -17,6 +17,7 @@ MARKS = {
     "Chopin 0.5":   (16.5, 7.4, 7.9, 9.2, 1.00, 7.6, 24.4, 8.3, None),
 }
 URING_SLACK = 1.05
+CACHED_FILE = 1.3                                   # 1 KiB by the cache of descriptors, in times our own plaintext
 INSTRUCTION_BARS = {"plain64": 1000, "pipelined16": 600}
 CLOSE_CALLS = 5                                     # a connection, the wait that many share not counted
 WAITS = ("epoll_wait", "epoll_pwait", "epoll_pwait2", "io_uring_enter")
@@ -51,7 +52,9 @@ def uring_excess(results, ours, floors):
 
 
 def uring_bar(result):
-    """Our io_uring may cost what the floors make of it, and little more."""
+    """Our io_uring may cost what the floors make of it, and little more. Files have their own bars, WebSocket has no floor."""
+    if result.shape.kind in ("file", "ws"):
+        return []
     shape, name = result.shape, "kitchen_sink" if result.shape.body else "tfb"
     floors = () if shape.body else ("floor_uring", "floor_epoll")
     found = [uring_excess(r, (f"{name}_uring", name), floors) for r in result.rounds]
@@ -77,6 +80,16 @@ def peer_bars(result, key, what):
     return found
 
 
+def named_bars(result):
+    """Bars between two servers by name: files against our own plaintext and nginx, WebSocket against each library."""
+    name, suffixes = result.shape.name, ("", "_uring")
+    if name == "file1k":
+        return [bar(name, f"CPU, {mine} / {plain}", CACHED_FILE, result.ratio(mine, plain))
+                for mine, plain in ((f"tuned_files_cached{s}", f"tfb{s} plain64") for s in suffixes)]
+    theirs, mine = {"file1m": (["nginx"], "tuned_files"), "ws256": (lib.PEERS_FOR["ws"], "kitchen_sink")}.get(name, ([], ""))
+    return [bar(name, f"CPU, {peer} / {mine}{s}", 1, result.ratio(peer, mine + s), over=True) for s in suffixes for peer in theirs]
+
+
 def mark_bars(result):
     """The better of ours in times the epoll floor, against the marks."""
     shape = result.shape
@@ -92,7 +105,8 @@ def mark_bars(result):
 def of_shape(result):
     latency = ("p99_us", "p99") if result.shape.rate else ("half_p99_us", "p99 at half load")
     peers = peer_bars(result, "cpu_us", "CPU") + peer_bars(result, *latency)
-    return floor_bars(result) + uring_bar(result) + peers + mark_bars(result)
+    found = floor_bars(result) + uring_bar(result) + peers + named_bars(result) + mark_bars(result)
+    return list({row["what"]: row for row in found}.values())    # nginx may be both the best peer and named
 
 
 # ---- of counts and memory -------------------------------------------------------------------------------------

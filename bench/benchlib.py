@@ -4,9 +4,11 @@ Standard library only, Python 3.9 or newer, Linux.
 """
 import contextlib
 import ctypes
+import dataclasses
 import functools
 import os
 import platform
+import random
 import re
 import resource
 import shlex
@@ -61,6 +63,9 @@ class Shape:
     close: bool = False
     headers: tuple = ()
     body: int = 0
+    file: int = 0              # bytes of the file that is at the path
+    ws: int = 0                # bytes of the text messages that are echoed; by wsload only
+    beside: str = ""           # the shape of tfb's that is measured in the same rounds
     rate: float = 0            # requests a second that are offered, whether answered or not; 0: as many as get answered
     varied: bool = False       # no two requests are the same; by load_fixed only
     fast_open: bool = False    # the request comes with the SYN; by hload only
@@ -69,6 +74,11 @@ class Shape:
     bar: float = 0             # the most CPU time that a request may cost ours, in times the floor's
     p99_bar: float = 0         # the same for latencies
     p999_bar: float = 0
+
+    @property
+    def kind(self):
+        """What a server has to be able to do: one of the words of Server.does."""
+        return "ws" if self.ws else "file" if self.file else "echo" if self.body else "plain"
 
     def request(self, port):
         lines = [f"{'POST' if self.body else 'GET'} {self.path} HTTP/1.1", f"Host: 127.0.0.1:{port}", *self.headers]
@@ -82,7 +92,14 @@ class Shape:
         return bytes(ord("a") + i % 26 for i in range(self.body))
 
     def expected(self):
+        if self.file:
+            return file_bytes(self.file)
         return self.payload() if self.body else BODIES[self.path]
+
+
+def file_bytes(size):
+    """Of no pattern that a piece out of place could match."""
+    return random.Random(size).randbytes(size)
 
 
 SHAPES = {s.name: s for s in (
@@ -101,6 +118,9 @@ SHAPES = {s.name: s for s in (
           bar=1.10),
     Shape("echo64k", "POST 64 KiB, echoed, 16 connections", path="/echo", connections=16, body=65536, floor=("-e",),
           half=10000, bar=1.08),
+    Shape("file1m", "a file of 1 MiB, 16 connections", path="/static/1m.bin", connections=16, file=1 << 20, half=1000, bar=1.05),
+    Shape("file1k", "a file of 1 KiB, 64 connections", path="/static/1k.bin", file=1 << 10, half=25000, beside="plain64"),
+    Shape("ws256", "WebSocket, text messages of 125 bytes echoed, 256 connections", path="/ws", connections=256, ws=125),
     Shape("rate40k", "plaintext, 40,000 requests a second offered, 64 connections", rate=40000, p99_bar=1.3, p999_bar=1.5),
 )}
 DEFAULT_SHAPES = [name for name, shape in SHAPES.items() if not shape.varied]
@@ -224,24 +244,34 @@ class Build:
     def write(self, name, text):
         path = self.dir / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
         return str(path)
+
+    def folder(self):
+        """The folder of the file shapes, filled; its parent is the root of the peers."""
+        for shape in SHAPES.values():
+            path = self.dir / f"www{shape.path}"
+            if shape.file and not path.exists():
+                self.write(path.relative_to(self.dir), shape.expected())
+        return self.dir / "www" / "static"
 
 
 # ---- servers --------------------------------------------------------------------------------------------------
+
+KINDS = ("ours", "beside", "floor", "peer")    # beside: ours in another shape, to compare with
+
 
 @dataclass
 class Server:
     name: str
     version: str
     command: object                      # function(shape, port): the command line as a list
-    kind: str = "ours"                   # ours, floor or peer
-    echoes: bool = False                 # answers POST /echo
-    greets: bool = True                  # answers GET /plaintext and GET /json
+    kind: str = "ours"                   # one of KINDS
+    does: tuple = ("plain",)             # plain: GET /plaintext and /json; echo: POST /echo; file: GET /static/*; ws: echo at /ws
     backend: str = ""                    # epoll or uring where a server that fell back must not be measured
 
     def fits(self, shape):
-        return self.echoes if shape.body else self.greets
+        return shape.kind in self.does
 
 
 def ours(build, example, backend):
@@ -259,17 +289,21 @@ def tfb_uring(build):
 
 
 def kitchen_sink(build):
-    return Server("kitchen_sink", commit(), ours(build, "kitchen_sink", "epoll"), "ours", True, False, "epoll")
+    return Server("kitchen_sink", commit(), ours(build, "kitchen_sink", "epoll"), "ours", ("echo", "ws"), "epoll")
 
 
 def kitchen_sink_uring(build):
-    return Server("kitchen_sink_uring", commit(), ours(build, "kitchen_sink", "uring"), "ours", True, False, "uring")
+    return Server("kitchen_sink_uring", commit(), ours(build, "kitchen_sink", "uring"), "ours", ("echo", "ws"), "uring")
+
+
+def floor_words(build, shape):
+    return [*shape.floor, *(["-f", f"{build.folder().parent}{shape.path}"] if shape.file else [])]
 
 
 def floor_epoll(build):
     binary = build.tool("floor_epoll")
-    command = lambda shape, port: [binary, "-p", str(port), *shape.floor]
-    return Server("floor_epoll", "bench/floor_epoll.c", command, "floor", echoes=True)
+    command = lambda shape, port: [binary, "-p", str(port), *floor_words(build, shape)]
+    return Server("floor_epoll", "bench/floor_epoll.c", command, "floor", ("plain", "echo", "file"))
 
 
 def floor_epoll_defer(build):
@@ -281,8 +315,8 @@ def floor_epoll_defer(build):
 
 def floor_uring(build):
     binary = build.tool("floor_uring")
-    command = lambda shape, port: [binary, "-p", str(port), *shape.floor]
-    return Server("floor_uring", "bench/floor_uring.c", command, "floor")
+    command = lambda shape, port: [binary, "-p", str(port), *floor_words(build, shape)]
+    return Server("floor_uring", "bench/floor_uring.c", command, "floor", ("plain", "file"))
 
 
 def floor_uring_defer(build):
@@ -300,6 +334,8 @@ error_log /dev/null;
 events {{ worker_connections 16384; }}
 http {{
     access_log off;
+    sendfile on;
+    open_file_cache off;
     keepalive_requests 1000000000;
     keepalive_timeout 3600s;
     client_header_buffer_size 4k;
@@ -312,6 +348,7 @@ http {{
         listen 127.0.0.1:{port} backlog=4096;
         location = /plaintext {{ default_type text/plain; return 200 "Hello, World!"; }}
         location = /json {{ default_type application/json; return 200 '{{"message":"Hello, World!"}}'; }}
+        location /static/ {{ root {dir}/www; }}
     }}
 }}
 """
@@ -328,6 +365,7 @@ hosts:
     paths:
       /plaintext: {{ file.file: "{dir}/www/plaintext", file.mime.setdefaulttype: text/plain }}
       /json: {{ file.file: "{dir}/www/json", file.mime.setdefaulttype: application/json }}
+      /static: {{ file.dir: "{dir}/www/static" }}
 """
 
 # lighttpd cannot count further than 65535 requests a connection; the generators then connect again.
@@ -348,7 +386,8 @@ mimetype.assign = ( "json" => "application/json", "" => "text/plain" )
 
 def configure(build, name, template, port, user=""):
     for path, body in BODIES.items():
-        build.write("www" + path, body.decode())
+        build.write("www" + path, body)
+    build.folder()
     text = template.format(port=port, dir=build.dir, user=user if os.geteuid() == 0 else "")
     return build.write(f"{name}-{port}.conf", text)
 
@@ -361,24 +400,24 @@ def version_of(command):
 def nginx(build):
     binary = build.need("nginx", "nginx-light")
     start = lambda shape, port: [binary, "-c", configure(build, "nginx", NGINX, port, "user root;"), "-e", "/dev/null"]
-    return Server("nginx", version_of([binary, "-v"]), start, "peer")
+    return Server("nginx", version_of([binary, "-v"]), start, "peer", ("plain", "file"))
 
 
 def h2o(build):
     binary = build.need("h2o")
     start = lambda shape, port: [binary, "-c", configure(build, "h2o", H2O, port, "user: root")]
-    return Server("h2o", version_of([binary, "-v"]), start, "peer")
+    return Server("h2o", version_of([binary, "-v"]), start, "peer", ("plain", "file"))
 
 
 def lighttpd(build):
     binary = build.need("lighttpd")
     start = lambda shape, port: [binary, "-D", "-f", configure(build, "lighttpd", LIGHTTPD, port)]
-    return Server("lighttpd", version_of([binary, "-v"]), start, "peer")
+    return Server("lighttpd", version_of([binary, "-v"]), start, "peer", ("plain", "file"))
 
 
-def library_peer(build, name, library):
+def library_peer(build, name, library, header=None):
     """A peer_*.c of ours on a library of Debian: the binary, and the version of the package."""
-    header, package = Path(f"/usr/include/{name}.h"), f"{library}-dev"
+    header, package = Path(f"/usr/include/{header or name}.h"), f"{library}-dev"
     if not header.exists() and build.may_install and os.geteuid() == 0 and shutil.which("apt-get"):
         install(package)
     if not header.exists():
@@ -389,7 +428,7 @@ def library_peer(build, name, library):
 
 def microhttpd(build, mode="epoll", name="microhttpd"):
     binary, version = library_peer(build, "microhttpd", "libmicrohttpd")
-    return Server(name, version, lambda shape, port: [binary, str(port), mode], "peer", True)
+    return Server(name, version, lambda shape, port: [binary, str(port), mode], "peer", ("plain", "echo"))
 
 
 def microhttpd_poll(build):
@@ -399,7 +438,31 @@ def microhttpd_poll(build):
 def civetweb(build):
     """A thread for each connection, and some for those that connect while others close."""
     binary, version = library_peer(build, "civetweb", "libcivetweb")
-    return Server("civetweb", version, lambda shape, port: [binary, str(port), str(shape.connections + 16)], "peer", True)
+    return Server("civetweb", version, lambda shape, port: [binary, str(port), str(shape.connections + 16)], "peer", ("plain", "echo"))
+
+
+def lws(build, loop="poll", name="lws"):
+    binary, version = library_peer(build, "lws", "libwebsockets", "libwebsockets")
+    return Server(name, version, lambda shape, port: [binary, str(port), loop], "peer", ("ws",))
+
+
+def lws_uv(build):
+    return lws(build, "uv", "lws_uv")
+
+
+NPM_WS = "8.18.3"
+
+
+def npm_ws(build):
+    """The npm package ws, installed into the temporary folder."""
+    node, npm, folder = build.need("node", "nodejs"), build.need("npm"), build.dir / "npm"
+    script = build.write("npm/peer_ws.mjs", (BENCH / "peer_ws.mjs").read_bytes())
+    if not (folder / "node_modules" / "ws").exists():
+        said = output_of([npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", f"ws@{NPM_WS}"], cwd=folder)
+        if not (folder / "node_modules" / "ws").exists():
+            raise Unavailable(f"npm cannot install ws@{NPM_WS}: {said.strip()[-300:]}")
+    version = f"{NPM_WS}, node {version_of([node, '--version'])}"
+    return Server("npm_ws", version, lambda shape, port: [node, script, str(port)], "peer", ("ws",))
 
 
 def tuned(build, name, backend, *words):
@@ -418,21 +481,51 @@ def tuned_uring_defer(build):
     return tuned(build, "tuned_uring_defer", "uring", "defer_accept=1")
 
 
+def tuned_files(build, backend="epoll", name="tuned_files", *words):
+    """Ours serving the folder of the file shapes, without the cache of descriptors: that is the default."""
+    server = tuned(build, name, backend, f"files={build.folder()}", *words)
+    server.does = ("file",)
+    return server
+
+
+def tuned_files_uring(build):
+    return tuned_files(build, "uring", "tuned_files_uring")
+
+
+def tuned_files_cached(build):
+    return tuned_files(build, "epoll", "tuned_files_cached", "file_cache=64")
+
+
+def tuned_files_cached_uring(build):
+    return tuned_files(build, "uring", "tuned_files_cached_uring", "file_cache=64")
+
+
+def beside(server, shape):
+    """A server of ours that is measured in another shape than the others of its rounds; its name says so."""
+    return dataclasses.replace(server, name=f"{server.name} {shape.name}", kind="beside")
+
+
 SERVERS = {maker.__name__: maker for maker in (
     tfb, tfb_uring, kitchen_sink, kitchen_sink_uring, floor_epoll, floor_epoll_defer, floor_uring, floor_uring_defer,
-    tuned_defer, tuned_uring_defer, nginx, h2o, lighttpd, microhttpd, microhttpd_poll, civetweb)}
+    tuned_defer, tuned_uring_defer, tuned_files, tuned_files_uring, tuned_files_cached, tuned_files_cached_uring, nginx, h2o,
+    lighttpd, microhttpd, microhttpd_poll, civetweb, lws, lws_uv, npm_ws)}
 OURS_AND_FLOORS = ["tfb", "tfb_uring", "floor_epoll", "floor_uring"]
 DEBIAN_PEERS = ["nginx", "h2o", "lighttpd", "microhttpd", "microhttpd_poll", "civetweb"]
 DEFAULT_SERVERS = OURS_AND_FLOORS + DEBIAN_PEERS
+# What a kind of shape needs beyond them: ours, and peers that serve nothing else.
+OURS_FOR = {"echo": ["kitchen_sink", "kitchen_sink_uring"], "ws": ["kitchen_sink", "kitchen_sink_uring"],
+            "file": ["tuned_files", "tuned_files_uring", "tuned_files_cached", "tuned_files_cached_uring"]}
+PEERS_FOR = {"ws": ["lws", "lws_uv", "npm_ws"]}
 
 
 def extra_server(build, text, kind):
-    """A server given on the command line as "name=command with {port}"; {build} is the temporary folder."""
+    """A server given on the command line as "name=command with {port}"; {build} is the temporary folder, {files} that of the
+    file shapes. What it cannot do the check finds out."""
     name, sign, template = text.partition("=")
     if not sign or "{port}" not in template:
         raise SystemExit(f'--peers and --variants want "name=command with {{port}}", not "{text}"')
-    expand = lambda shape, port: [w.format(port=port, build=build.dir) for w in shlex.split(template)]
-    return Server(name, "from the command line", expand, kind, echoes=True)
+    expand = lambda shape, port: [w.format(port=port, build=build.dir, files=build.folder()) for w in shlex.split(template)]
+    return Server(name, "from the command line", expand, kind, ("plain", "echo", "file", "ws"))
 
 
 def split_peers(text):
@@ -452,7 +545,7 @@ def make_servers(build, names, peers=(), variants=()):
             servers.append(SERVERS[name](build))
         except Unavailable as why:
             say(f"skipping {name}: {why}")
-    return sorted(servers, key=lambda s: ("ours", "floor", "peer").index(s.kind))
+    return sorted(servers, key=lambda s: KINDS.index(s.kind))
 
 
 # ---- running one ----------------------------------------------------------------------------------------------
@@ -578,24 +671,50 @@ def check_reply(shape, head, body):
         raise Bad("it closes the connection")
 
 
+def check_http(running, s):
+    """Asks as the shape does. Returns the bytes of a reply."""
+    shape = running.shape
+    with s.makefile("rb") as stream:
+        s.sendall(shape.request(running.port) * shape.depth)
+        for _ in range(shape.depth):
+            head, body = read_reply(stream)
+            check_reply(shape, head, body)
+        if shape.close and stream.read(1):
+            raise Bad("bytes after the reply")
+    return len(head) + len(body)
+
+
+def check_ws(running, s):
+    """The RFC's own handshake, then one message. Returns the bytes of the frame that comes back."""
+    shape = running.shape
+    ask = (f"GET {shape.path} HTTP/1.1", f"Host: 127.0.0.1:{running.port}", "Upgrade: websocket", "Connection: Upgrade",
+           "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", "")
+    message = bytes(ord("a") + i % 26 for i in range(shape.ws))
+    key = b"\x37\xfa\x21\x3d"
+    with s.makefile("rb") as stream:
+        s.sendall("\r\n".join(ask).encode())
+        head = b"".join(iter(stream.readline, b"\r\n"))
+        if not head.startswith(b"HTTP/1.1 101") or b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" not in head:
+            raise Bad(f"no handshake: {head[:60]!r}")
+        s.sendall(bytes((0x81, 0x80 | shape.ws)) + key + bytes(b ^ key[i % 4] for i, b in enumerate(message)))
+        if stream.read(2 + shape.ws) != bytes((0x81, shape.ws)) + message:
+            raise Bad("not the same message")
+    return 2 + shape.ws
+
+
 def check(running):
     """Asks once in the manner of the shape. Returns reply bytes and socket options, or raises Bad."""
     shape = running.shape
     try:
-        with socket.create_connection(("127.0.0.1", running.port), 5) as s, s.makefile("rb") as stream:
-            s.sendall(shape.request(running.port) * shape.depth)
-            for _ in range(shape.depth):
-                head, body = read_reply(stream)
-                check_reply(shape, head, body)
+        with socket.create_connection(("127.0.0.1", running.port), 5) as s:
+            reply_bytes = (check_ws if shape.ws else check_http)(running, s)
             options = {} if shape.close else socket_options(running, s.getsockname()[1])
-            if shape.close and stream.read(1):
-                raise Bad("bytes after the reply")
     except OSError as why:
         raise Bad(str(why)) from None
     options.update(defer_accept=defer_accept(running), backend=backend_of(running))
     if running.server.backend not in ("", options["backend"]):
         raise Bad(f"it fell back to {options['backend']}")
-    return len(head) + len(body), options
+    return reply_bytes, options
 
 
 # ---- the server's backend and socket options, read from outside -------------------------------------------------

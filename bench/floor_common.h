@@ -28,15 +28,21 @@ static size_t reply_len;                        // length of one
 static char   file_head[MAX_REPLY];             // head of a file reply; the file follows
 static size_t file_head_len;
 
+/* A Date header's value; that of the start, for ever. */
+static const char *date_text(void) {
+    static char date[64];
+    time_t now = time(NULL);
+    strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime(&now));
+    return date;
+}
+
 static void make_replies(bool json, bool close_after) {
     const char *body = json ? "{\"message\":\"Hello, World!\"}" : "Hello, World!";
     const char *type = json ? "application/json" : "text/plain";
-    char date[64], one[MAX_REPLY];
-    time_t now = time(NULL);
-    strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime(&now));
+    char one[MAX_REPLY];
     reply_len = (size_t)snprintf(one, sizeof one,
         "HTTP/1.1 200 OK\r\nServer: F\r\nDate: %s\r\nContent-Type: %s\r\n%sContent-Length: %zu\r\n\r\n%s",
-        date, type, close_after ? "Connection: close\r\n" : "", strlen(body), body);
+        date_text(), type, close_after ? "Connection: close\r\n" : "", strlen(body), body);
     for (size_t i = 0; i < MAX_BATCH; i++) {
         memcpy(replies + i * reply_len, one, reply_len);
     }
@@ -52,8 +58,8 @@ static int open_file(const char *path, off_t *size) {
     }
     *size = st.st_size;
     file_head_len = (size_t)snprintf(file_head, sizeof file_head,
-        "HTTP/1.1 200 OK\r\nServer: F\r\nContent-Type: application/octet-stream\r\nContent-Length: %lld\r\n\r\n",
-        (long long)st.st_size);
+        "HTTP/1.1 200 OK\r\nServer: F\r\nDate: %s\r\nContent-Type: application/octet-stream\r\nContent-Length: %lld\r\n\r\n",
+        date_text(), (long long)st.st_size);
     return fd;
 }
 

@@ -56,6 +56,7 @@ static struct io_uring_sqe *begin(int opcode, int what, int fd) {
 static void arm_accept(void) {
     struct io_uring_sqe *sqe = begin(IORING_OP_ACCEPT, ON_ACCEPT, listener);
     sqe->ioprio = IORING_ACCEPT_MULTISHOT;
+    if (file_fd >= 0) sqe->accept_flags = SOCK_NONBLOCK;    // sendfile must not wait for one peer
     if (opt_direct) sqe->file_index = IORING_FILE_INDEX_ALLOC;
 }
 

@@ -25,7 +25,7 @@
 #include <stdbool.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
+#include "latency.h"
 #include "uring_raw.h"
 
 enum {
@@ -69,46 +69,6 @@ static size_t request_len;
 static bool     measuring;
 static uint64_t end_ns;
 static uint64_t n_measured, n_all, n_errors, n_not_200, n_missed, n_bytes;
-
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-/* ---- latencies: a histogram with 64 steps an octave, so within 1.6 % -------------------------------------- */
-
-enum { STEP_BITS = 6, STEPS = 1 << STEP_BITS, SLOTS = 64 << STEP_BITS };
-
-static uint64_t histogram[SLOTS], slowest;
-
-static void record(uint64_t ns) {
-    if (ns > slowest) slowest = ns;
-    if (ns < STEPS) {
-        histogram[ns]++;
-        return;
-    }
-    int shift = 63 - __builtin_clzll(ns) - STEP_BITS;
-    histogram[((shift + 1) << STEP_BITS) + (int)(ns >> shift) - STEPS]++;
-}
-
-static double slot_ns(int slot) {
-    if (slot < STEPS) return slot;
-    int shift = (slot >> STEP_BITS) - 1;
-    return (double)((uint64_t)((slot & (STEPS - 1)) + STEPS) << shift);
-}
-
-static double quantile_us(double q) {
-    uint64_t total = 0, seen = 0;
-    for (int i = 0; i < SLOTS; i++) total += histogram[i];
-    if (!total) return 0;
-    uint64_t wanted = (uint64_t)(q * (double)total);
-    for (int i = 0; i < SLOTS; i++) {
-        seen += histogram[i];
-        if (seen > wanted) return slot_ns(i) / 1e3;
-    }
-    return (double)slowest / 1e3;
-}
 
 /* ---- connections ----------------------------------------------------------------------------------------- */
 
@@ -377,15 +337,6 @@ static void handle_completions(uint64_t now) {
     __atomic_store_n(ring.cq_head, head, __ATOMIC_RELEASE);
 }
 
-typedef struct { uint64_t ns; double user, sys; } moment;
-
-static moment moment_at(uint64_t now) {
-    struct rusage u;
-    getrusage(RUSAGE_SELF, &u);
-    return (moment){ now, (double)u.ru_utime.tv_sec + (double)u.ru_utime.tv_usec / 1e6,
-                          (double)u.ru_stime.tv_sec + (double)u.ru_stime.tv_usec / 1e6 };
-}
-
 static void run(double warm_s, double measured_s, moment *first, moment *last) {
     struct __kernel_timespec timeout = { .tv_nsec = 20000000 };
     struct io_uring_getevents_arg arg = { .ts = (uint64_t)&timeout };
@@ -421,15 +372,13 @@ static unsigned count_stuck(uint64_t now) {
 }
 
 static void report(const moment *first, const moment *last) {
-    double s = (double)(last->ns - first->ns) / 1e9;
+    double s = seconds_between(first, last);
     printf("{\"tool\": \"hload\", \"n\": %llu, \"n_all\": %llu, \"errs\": %llu, \"non200\": %llu, \"missed\": %llu, "
            "\"stuck\": %u, ",
            (unsigned long long)n_measured, (unsigned long long)n_all, (unsigned long long)n_errors,
            (unsigned long long)n_not_200, (unsigned long long)n_missed, count_stuck(last->ns));
     printf("\"s\": %.4f, \"rps\": %.1f, \"mb_s\": %.2f, ", s, (double)n_measured / s, (double)n_bytes / s / 1e6);
-    printf("\"p50\": %.2f, \"p90\": %.2f, \"p99\": %.2f, \"p999\": %.2f, \"max\": %.2f, ", quantile_us(.5),
-           quantile_us(.9), quantile_us(.99), quantile_us(.999), (double)slowest / 1e3);
-    printf("\"cl_user\": %.4f, \"cl_sys\": %.4f}\n", last->user - first->user, last->sys - first->sys);
+    print_latencies(first, last);
 }
 
 /* ---- start ------------------------------------------------------------------------------------------------ */

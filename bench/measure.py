@@ -10,6 +10,7 @@ from benchlib import say
 STALLED_USE = 0.3     # of the CPU time that others left: with 16 connections or more, less means that requests hang
 WARM_UP_S = 0.3
 HALF_S = 1            # measured time at half load
+LARGE = 1 << 16       # bytes of a file that hload reads, in pieces of that size
 STUCK_US = 500000     # hload calls a connection stuck that has waited so long
 
 
@@ -32,7 +33,13 @@ def hload_command(build, shape, port, seconds, rate=0.0, warm_up=0.0):
     command += ["-x"] if shape.close else []
     command += ["-F"] if shape.fast_open else []
     command += ["-B", str(shape.body)] if shape.body else []
+    command += ["-b", str(LARGE)] if shape.file >= LARGE else []
     return command + (["-r", f"{rate:g}"] if rate else [])
+
+
+def wsload_command(build, shape, port, seconds, warm_up=0.0):
+    return [build.tool("wsload"), "-p", str(port), "-u", shape.path, "-c", str(shape.connections), "-m", str(shape.ws),
+            "-d", f"{seconds:g}", "-w", f"{warm_up:g}"]
 
 
 def rate_of(args, shape):
@@ -40,11 +47,13 @@ def rate_of(args, shape):
 
 
 def by_wrk(args, shape):
-    """wrk has no cheap way to send bodies, and no open loop."""
-    return args.load == "wrk" and not shape.body and not shape.fast_open and not rate_of(args, shape)
+    """wrk has no cheap way to send bodies, and no open loop; it reads large replies in small pieces."""
+    return args.load == "wrk" and not shape.body and shape.file < LARGE and not shape.fast_open and not rate_of(args, shape)
 
 
 def load_command(args, build, shape, port, seconds):
+    if shape.ws:
+        return wsload_command(build, shape, port, seconds)
     if by_wrk(args, shape):
         return wrk_command(build, shape, port, seconds)
     return hload_command(build, shape, port, seconds, rate_of(args, shape))
@@ -65,6 +74,9 @@ def run_load(args, command):
 def warm_up(args, build, running):
     """A short run by hload, which can do less than wrk's shortest run of a second; by wrk where hload cannot run."""
     shape = running.shape
+    if shape.ws:
+        run_load(args, wsload_command(build, shape, running.port, WARM_UP_S))
+        return
     try:
         run_load(args, hload_command(build, shape, running.port, WARM_UP_S))
     except (lib.Bad, lib.Unavailable):

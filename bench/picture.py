@@ -4,8 +4,8 @@ from html import escape
 import report
 
 ROW, BAR, LEFT, WIDTH, RIGHT, TOP = 26, 16, 150, 480, 130, 48    # pixels
-COLOURS = {"ours": "#2f7ed8", "floor": "#8a8f98", "peer": "#d9822b"}
-LEGEND = {"ours": "ours", "floor": "floors", "peer": "other servers"}
+COLOURS = {"ours": "#2f7ed8", "beside": "#8fb8e8", "floor": "#8a8f98", "peer": "#d9822b"}
+LEGEND = {"ours": "ours", "beside": "ours, plaintext", "floor": "floors", "peer": "other servers"}
 
 # In a Markdown page the picture is an <img>, which follows the reader's light or dark mode by itself.
 STYLE = """<style>
@@ -25,9 +25,11 @@ def text(x, y, words, more=""):
     return f'<text x="{x:.0f}" y="{y:.0f}"{more}>{escape(words)}</text>'
 
 
-def legend(y):
+def legend(y, kinds):
     parts, x = [], LEFT
     for kind, words in LEGEND.items():
+        if kind not in kinds:
+            continue
         parts.append(f'<rect x="{x}" y="{y - 10}" width="11" height="11" rx="2" fill="{COLOURS[kind]}"/>')
         parts.append(text(x + 17, y, words))
         x += 40 + 8 * len(words)
@@ -55,7 +57,7 @@ def svg(result):
     height, width = TOP + ROW * len(names) + 14, LEFT + WIDTH + RIGHT
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
              STYLE, f'<rect class="page" width="{width}" height="{height}"/>',
-             text(12, 20, f"CPU time a request: {result.shape.title}", ' class="title"'), *legend(40)]
+             text(12, 20, f"CPU time a request: {result.shape.title}", ' class="title"'), *legend(40, {result.good[n]["server"].kind for n in names})]
     for number, name in enumerate(names):
         parts += bar(result, name, TOP + 4 + ROW * number, scale)
     return "\n".join(parts + ["</svg>"]) + "\n"

@@ -50,8 +50,9 @@ class Result:
         return self.deferred(name, "floor_epoll")
 
     def floor(self, name):
-        """The floor of the same backend; floor_uring echoes nothing, so there the epoll floor counts for all."""
-        uring = self.good[name]["options"].get("backend") == "uring" and not self.shape.body
+        """The floor of the same backend; floor_uring echoes nothing and files go by sendfile, so there the epoll floor counts
+        for all."""
+        uring = self.good[name]["options"].get("backend") == "uring" and self.shape.kind == "plain"
         return self.deferred(name, "floor_uring" if uring else "floor_epoll")
 
 

@@ -92,7 +92,13 @@ def with_deferred(build, servers, shape):
 def bench_shape(args, build, servers, shape):
     say(f"{shape.name}: {shape.title}")
     good = measure.checked(args, with_deferred(build, servers, shape), shape)
-    rounds = measure.run_rounds(args, build, [(g["server"], shape, args.server_cpu) for g in good.values()])
+    entries = [(g["server"], shape, args.server_cpu) for g in good.values()]
+    if shape.beside and any(g["server"].kind == "ours" for g in good.values()):
+        other = lib.SHAPES[shape.beside]
+        plain = measure.checked(args, [lib.beside(maker(build), other) for maker in (lib.tfb, lib.tfb_uring)], other)
+        good.update(plain)
+        entries += [(g["server"], other, args.server_cpu) for g in plain.values()]
+    rounds = measure.run_rounds(args, build, entries)
     load = measure.load_command(args, build, shape, "PORT", args.seconds)
     return report.Result(shape, good, rounds, f"taskset -c {args.load_cpu} " + legible(build, load))
 
@@ -206,11 +212,12 @@ def arguments():
 
 
 def names_of(args, shapes):
-    """The servers to measure; where a shape has a body, those of ours that echo join."""
+    """The servers to measure; those that only some kinds of shape need join where one is asked for."""
     if args.servers:
         return args.servers
-    echoing = ["kitchen_sink", "kitchen_sink_uring"] if any(s.body for s in shapes) else []
-    return (lib.OURS_AND_FLOORS if args.quick else lib.DEFAULT_SERVERS) + echoing
+    kinds = dict.fromkeys(shape.kind for shape in shapes)
+    more = [name for kind in kinds for name in lib.OURS_FOR.get(kind, []) + ([] if args.quick else lib.PEERS_FOR.get(kind, []))]
+    return list(dict.fromkeys((lib.OURS_AND_FLOORS if args.quick else lib.DEFAULT_SERVERS) + more))
 
 
 def add_section(args, build, out, name):

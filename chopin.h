@@ -1173,20 +1173,25 @@ static bool chopin__utf8_lead(chopin__utf8 *u, unsigned char ch) {
     return true;
 }
 
+static const unsigned char *chopin__ascii_end(const unsigned char *p, const unsigned char *end) {
+    for (uint64_t eight; end - p >= 8 && (memcpy(&eight, p, 8), (eight & UINT64_C(0x8080808080808080)) == 0); ) p += 8;
+    while (p < end && *p < 0x80) p++;
+    return p;
+}
+
 /* Goes on with the next bytes. False as soon as no continuation could make them well-formed; at the end of the text u->left must be 0. */
 static bool chopin__utf8_feed(chopin__utf8 *u, const char *text, size_t len) {
     const unsigned char *p = (const unsigned char *)text, *end = len ? p + len : p;
     while (p < end) {
-        uint64_t eight;
         if (u->left) {
             if (*p < u->low || *p > u->high) return false;
             u->left--;
             u->low  = 0x80;
             u->high = 0xbf;
             p++;
-        } else if (end - p >= 8 && (memcpy(&eight, p, 8), (eight & UINT64_C(0x8080808080808080)) == 0)) {
-            p += 8;
-        } else if (*p++ >= 0x80 && !chopin__utf8_lead(u, p[-1])) {
+        } else if (*p < 0x80) {
+            p = chopin__ascii_end(p + 1, end);
+        } else if (!chopin__utf8_lead(u, *p++)) {
             return false;
         }
     }
@@ -7244,11 +7249,15 @@ static bool chopin__ws_answer(const chopin__ws_shake *s, int status, chopin__rep
 
 /* Takes the mask off, in place; `phase` is how many bytes of this frame went before. Eight bytes in a word where there is nothing wider. */
 static void chopin__ws_unmask(char *p, size_t len, const uint8_t mask[4], size_t phase) {
-    uint8_t  key[16];
+    uint8_t  key[8];
+    uint32_t four;
     uint64_t eight, word;
-    for (size_t i = 0; i < sizeof key; i++) key[i] = mask[(phase + i) & 3];
+    for (size_t i = 0; i < sizeof four; i++) key[i] = mask[(phase + i) & 3];
+    memcpy(&four, key, sizeof four);
+    eight = (uint64_t)four << 32 | four;                                // the same bytes in memory, whatever their order in a number
+    memcpy(key, &eight, sizeof key);
 #if defined(__x86_64__) && !defined(CHOPIN_NO_SIMD)
-    const __m128i wide = _mm_loadu_si128((const __m128i *)(const void *)key);
+    const __m128i wide = _mm_set1_epi64x((long long)eight);
     for (; len >= 64; p += 64, len -= 64) {
         __m128i *at = (__m128i *)(void *)p;
         __m128i  a = _mm_loadu_si128(at), b = _mm_loadu_si128(at + 1), c = _mm_loadu_si128(at + 2), d = _mm_loadu_si128(at + 3);
@@ -7262,7 +7271,7 @@ static void chopin__ws_unmask(char *p, size_t len, const uint8_t mask[4], size_t
         _mm_storeu_si128(at, _mm_xor_si128(_mm_loadu_si128(at), wide));
     }
 #elif defined(__aarch64__) && !defined(CHOPIN_NO_SIMD)
-    const uint8x16_t wide = vld1q_u8(key);
+    const uint8x16_t wide = vreinterpretq_u8_u64(vdupq_n_u64(eight));
     for (; len >= 64; p += 64, len -= 64) {
         uint8_t *at = (uint8_t *)p;
         uint8x16_t a = vld1q_u8(at), b = vld1q_u8(at + 16), c = vld1q_u8(at + 32), d = vld1q_u8(at + 48);
@@ -7273,7 +7282,6 @@ static void chopin__ws_unmask(char *p, size_t len, const uint8_t mask[4], size_t
     }
     for (; len >= 16; p += 16, len -= 16) vst1q_u8((uint8_t *)p, veorq_u8(vld1q_u8((const uint8_t *)p), wide));
 #endif
-    memcpy(&eight, key, sizeof eight);
     for (; len >= 8; p += 8, len -= 8) {
         memcpy(&word, p, sizeof word);
         word ^= eight;

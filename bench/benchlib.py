@@ -458,7 +458,8 @@ def npm_ws(build):
     node, npm, folder = build.need("node", "nodejs"), build.need("npm"), build.dir / "npm"
     script = build.write("npm/peer_ws.mjs", (BENCH / "peer_ws.mjs").read_bytes())
     if not (folder / "node_modules" / "ws").exists():
-        said = output_of([npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", f"ws@{NPM_WS}"], cwd=folder)
+        quietly = ("--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=0", "--fetch-timeout=20000")
+        said = output_of([npm, "install", *quietly, f"ws@{NPM_WS}"], cwd=folder)
         if not (folder / "node_modules" / "ws").exists():
             raise Unavailable(f"npm cannot install ws@{NPM_WS}: {said.strip()[-300:]}")
     version = f"{NPM_WS}, node {version_of([node, '--version'])}"

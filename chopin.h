@@ -2296,6 +2296,11 @@ static chopin__timer *chopin__wheel_fire(chopin__wheel *w, int64_t now) {
     }
 }
 
+static void chopin__date_two(char *to, unsigned number) {
+    to[0] = (char)('0' + number / 10);
+    to[1] = (char)('0' + number % 10);
+}
+
 /* IMF-fixdate of RFC 9110 5.6.7: 29 characters, no NUL. Own arithmetic: gmtime_r would read time-zone files. */
 static void chopin__date_format(char out[29], int64_t unix_s) {
     static const char days[] = "ThuFriSatSunMonTueWed", months[] = "MarAprMayJunJulAugSepOctNovDecJanFeb";
@@ -2304,10 +2309,17 @@ static void chopin__date_format(char out[29], int64_t unix_s) {
     int64_t  z = day + 719468, era = z / 146097, doe = z % 146097;      // days since 0000-03-01, in 400-year eras
     int64_t  yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
     int64_t  doy = doe - (365 * yoe + yoe / 4 - yoe / 100), month = (5 * doy + 2) / 153;
-    char     text[40];
-    snprintf(text, sizeof text, "%.3s, %02d %.3s %04d %02u:%02u:%02u GMT", days + 3 * (day % 7), (int)(doy - (153 * month + 2) / 5 + 1) & 63,
-             months + 3 * month, (int)((yoe + era * 400 + (month >= 10)) % 10000), s / 3600, s / 60 % 60, s % 60);
-    memcpy(out, text, 29);
+    unsigned year = (unsigned)((yoe + era * 400 + (month >= 10)) % 10000);
+    // Not by snprintf: it took half of the instructions of a small file that is opened anew.
+    memcpy(out, "Thu, 01 Jan 1970 00:00:00 GMT", 29);
+    memcpy(out, days + 3 * (day % 7), 3);
+    memcpy(out + 8, months + 3 * month, 3);
+    chopin__date_two(out + 5, (unsigned)(doy - (153 * month + 2) / 5 + 1));
+    chopin__date_two(out + 12, year / 100);
+    chopin__date_two(out + 14, year % 100);
+    chopin__date_two(out + 17, s / 3600);
+    chopin__date_two(out + 20, s / 60 % 60);
+    chopin__date_two(out + 23, s % 60);
 }
 
 /* ==========================================================================================================

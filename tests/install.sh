@@ -72,8 +72,9 @@ if [ "$wanted" != bench ]; then
         timeout 120 npm install --prefix build/node --no-audit --no-fund --ignore-scripts "playwright-core@$playwright" >build/node/npm.log 2>&1 || true
     fi
 fi
+
 # The WebSocket client that most people use; a test is skipped without it.
-[ "$wanted" = bench ] || npm_ws() {
+npm_ws() {
     [ -e build/npm/node_modules/ws ] && return
     command -v npm >/dev/null || { echo "no npm: the test with the npm package ws will be skipped"; return; }
     mkdir -p build/npm

@@ -39,6 +39,9 @@ ct:                     ## constant time of chopin_auth.h: secrets undefined und
 bench_auth:             ## chopin_auth.h beside OpenSSL, nettle, libsodium, libargon2, libjwt; about 5 minutes
 	@bench/auth.py
 
+bench_pg:               ## chopin_pg.h beside libpq and a floor, on a server of its own; about 6 minutes
+	@bench/pg.py
+
 size:                   ## text, memory at start, memory of an idle connection
 	@bench/size.sh
 
@@ -55,4 +58,4 @@ clean:                  ## removes build/
 help:                   ## this list
 	@awk -F':.*## ' '/^[a-z_]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all run test check fuzz soak ct bench bench_auth size install uninstall clean help
+.PHONY: all run test check fuzz soak ct bench bench_auth bench_pg size install uninstall clean help

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # check.sh [PART...] - `make check`: what `make test` runs, under sanitizers, valgrind and other compilers, and the fuzzers. Under 25 minutes.
 #   Parts, all by default: style build gcc-asan clang-asan clang-tsan gcc-tsan valgrind live-asan live-tsan whole
-#     auth-build auth-asan auth-tsan auth-machines auth-ct auth-diff fuzz
+#     auth-build auth-asan auth-tsan auth-machines auth-ct auth-diff pg-build pg-asan pg-tsan pg-machines fuzz      (pg-: run_pg.sh)
 # Last line: N passed, N failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . tests/common.sh
+. tests/run_pg.sh
 tests/install.sh check || exit 1
 out=build/check
 mkdir -p $out
@@ -228,7 +229,7 @@ finish_fuzzers() {
 
 # ---- all of it ----
 
-for part in ${*:-style build gcc-asan clang-asan clang-tsan gcc-tsan valgrind live-asan live-tsan whole auth-build auth-asan auth-tsan auth-machines auth-ct auth-diff fuzz}; do
+for part in ${*:-style build gcc-asan clang-asan clang-tsan gcc-tsan valgrind live-asan live-tsan whole auth-build auth-asan auth-tsan auth-machines auth-ct auth-diff pg-build pg-asan pg-tsan pg-machines fuzz}; do
     from=$SECONDS
     say "$part"
     "part_${part//-/_}"

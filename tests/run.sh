@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# run.sh - `make test`: every tests/test_*.c, the examples, live.py and live_auth.py against real servers. Last line: N passed, N failed.
+# run.sh - `make test`: every tests/test_*.c, the examples, live.py and live_auth.py against real servers, run_pg.sh. Last line: N passed, N failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . tests/common.sh
+. tests/run_pg.sh
 tests/install.sh test || exit 1
 cc=${CC:-cc}
 out=build/tests
@@ -24,4 +25,5 @@ enqueue "interop_auth.py" $out/interop_auth.log python3 tests/interop_auth.py bu
 enqueue "live_auth.py" $out/live_auth.log python3 tests/live_auth.py build/examples
 run_queue
 run_browser browser.mjs $out/browser.log build/examples
+run_pg
 end

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# soak.sh - `make soak`: SOAK_MINUTES (60) of mixed load on kitchen_sink with its memory and descriptors watched, then as long of fuzzing, then the long counts of chopin_auth.h.
+# soak.sh - `make soak`: SOAK_MINUTES (60) of mixed load on kitchen_sink with its memory and descriptors watched, then as long of fuzzing, then the long counts of chopin_auth.h and chopin_pg.h.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . tests/common.sh
+. tests/run_pg.sh
 tests/install.sh check || exit 1
 minutes=${SOAK_MINUTES:-60}
 out=build/soak
@@ -54,4 +55,5 @@ for name in test_auth_ed25519 test_auth_p256; do
     ${CC:-cc} -O2 tests/$name.c -o $out/$name -lm && CHOPIN_TEST_LONG=1 $out/$name >$out/$name.log 2>&1
     claim "a million random cases of $name" $? $out/$name.log
 done
+soak_pg
 end

@@ -8304,6 +8304,7 @@ struct chopin_pg__waiter {
     int                 ticket;
     int                 sleep_fd[2];      // a pipe that never has bytes: sleeping without a socket; -1: none
     bool                waiting;          // inside the wait hook: everything is consistent
+    bool                in_line;          // counted among those who wait for an exclusive connection, even when its gift has come
     int64_t             since_ns;
 };
 
@@ -11055,7 +11056,9 @@ static chopin_pg__conn *chopin_pg__exclusive_queue(chopin_pg__pool *p, chopin_pg
     if (c->blocking) return chopin_pg__exclusive_full(p, o, "nobody could give one back"), NULL;
     if (p->waiting >= c->options.max_waiting) return chopin_pg__exclusive_full(p, o, "max_waiting callers wait already"), NULL;
     p->waiting++;
+    w->in_line = true;
     int rc = chopin_pg__sleep_in(c, w, &p->queue, deadline_ms);
+    w->in_line = false;
     p->waiting--;
     chopin_pg__conn *k = w->gift;
     w->gift = NULL;
@@ -12779,7 +12782,7 @@ static void chopin_pg__sweep_waiters(chopin_pg *h) {
     while (h->waiters) {
         chopin_pg__waiter *w = h->waiters;
         if (w->op && w->op->waiter == w) w->op->waiter = NULL;
-        if (w->list == &p->queue) p->waiting--;
+        if (w->in_line) p->waiting--;
         chopin_pg__sleep_done(w);
         chopin_pg__waiter_free(&p->core, w);
     }

@@ -3955,12 +3955,17 @@ static CHOPIN_PG__UNUSED bool chopin_pg__out_grow(chopin_pg__out *o, size_t n) {
     return true;
 }
 
-/* Room for `n` more bytes. More than one message may hold is refused here, before memory is asked for. */
-static CHOPIN_PG__UNUSED bool chopin_pg__out_room(chopin_pg__out *o, size_t n) {
+/* More than one message may hold is refused here, before memory is asked for. */
+static CHOPIN_PG__UNUSED CHOPIN_PG__NOINLINE bool chopin_pg__out_more(chopin_pg__out *o, size_t n) {
     if (o->status) return false;
-    if (n <= o->cap - o->len) return true;
     if (n > chopin_pg__out_limit(o)) return chopin_pg__out_fail(o, CHOPIN_PG_ARG);
     return chopin_pg__out_grow(o, n);
+}
+
+/* Room for `n` more bytes. */
+static inline CHOPIN_PG__UNUSED bool chopin_pg__out_room(chopin_pg__out *o, size_t n) {
+    if (CHOPIN_PG__LIKELY(!o->status && n <= o->cap - o->len)) return true;
+    return chopin_pg__out_more(o, n);
 }
 
 static CHOPIN_PG__UNUSED void chopin_pg__out_done(chopin_pg__out *o) {
@@ -5600,6 +5605,7 @@ struct chopin_pg_rows {
     int               late;             // the error of a script, once what came before it has been read
     int             (*step_copy)(chopin_pg__core *c, chopin_pg_rows *r);
     bool              kept_sql;         // `sql` stands in `kept`
+    uint64_t          sql_hash;         // 0: not known yet
     uint32_t          portal_id;
     int               number;           // of a batch; else -1
     int64_t           arrived;          // rows that came
@@ -8267,6 +8273,9 @@ typedef struct chopin_pg__known {
 } chopin_pg__known;
 
 /* What all connections of a pool share. */
+/* A text that was judged: it is UTF-8 without NUL and begins with no word that the gate knows. */
+typedef struct chopin_pg__judged { uint64_t hash; uint32_t len; char text[244]; } chopin_pg__judged;
+
 struct chopin_pg__core {
     chopin_pg_options   options;          // resolved; its texts live in `texts`
     chopin_pg__heap     heap;
@@ -8291,6 +8300,7 @@ struct chopin_pg__core {
     void               *tls_config;
     uint32_t            portals;          // names given so far
     chopin_pg__out      trace_line;       // scratch of the tracer
+    chopin_pg__judged   judged[8];        // short texts seen lately: comparing is cheaper than judging and hashing again
 };
 
 /* Somebody who waits inside one of our calls. Lives in the pool, not on the fiber's stack, so that the sweep of a dead fiber's scope can unlink it. */
@@ -9507,14 +9517,14 @@ static void chopin_pg__cache_room(chopin_pg__conn *k, size_t bytes) {
     }
 }
 
-/* The statement for this text: known, new (PREPARING with no use yet), or NULL: it goes unnamed. */
-static chopin_pg__statement *chopin_pg__cache_get(chopin_pg__conn *k, chopin_str sql) {
+/* The statement for this text: known, new (PREPARING with no use yet), or NULL: it goes unnamed. `hash`: of the text, or 0. */
+static chopin_pg__statement *chopin_pg__cache_get(chopin_pg__conn *k, chopin_str sql, uint64_t hash) {
     if (k->core->options.statement_cache < 0 || k->pooler || k->core->pooler || sql.len > CHOPIN_PG__CACHE_TEXT) return NULL;
     if (!k->cache) k->cache = (chopin_pg__cache *)chopin_pg__alloc_zero(&k->core->heap, sizeof *k->cache);
     if (!k->cache) return NULL;
     if (!k->cache->prefix) k->cache->prefix = (uint32_t)chopin_pg__random_next(&k->core->random) | 1;
     chopin_pg__cache_refresh(k);
-    uint64_t hash = CHOPIN_PG__SQL_HASH(k->core->hash_seed, sql);
+    if (!hash) hash = CHOPIN_PG__SQL_HASH(k->core->hash_seed, sql);
     chopin_pg__statement *s = chopin_pg__cache_find(k->cache, hash, sql);
     if (s && s->state == CHOPIN_PG__STALE) {
         s->state = CHOPIN_PG__PREPARED;                        // so that its Close is sent: its name may still be taken
@@ -9636,7 +9646,7 @@ static int chopin_pg__encode_undo(chopin_pg__conn *k, chopin_pg_rows *r, size_t 
 
 /* Puts `r` into the output and the queue, without its Sync (see chopin_pg__seal). 0, or its error is set. */
 static int chopin_pg__encode(chopin_pg__conn *k, chopin_pg_rows *r) {
-    chopin_pg__statement *s = r->simple || r->unnamed ? NULL : chopin_pg__cache_get(k, r->sql);    // its riders come first
+    chopin_pg__statement *s = r->simple || r->unnamed ? NULL : chopin_pg__cache_get(k, r->sql, r->sql_hash);    // its riders come first
     size_t len = k->out.len;
     r->out_from = k->out_base + len;
     r->sync = false;
@@ -9812,7 +9822,7 @@ static chopin_str chopin_pg__sql_word(chopin_str sql) {
 typedef enum chopin_pg__gate { CHOPIN_PG__GATE_OPEN, CHOPIN_PG__GATE_TX, CHOPIN_PG__GATE_SESSION, CHOPIN_PG__GATE_COPY } chopin_pg__gate;
 
 /* What kind of word a statement begins with: one that opens or ends transactions, one that changes the session, COPY, or none of these. */
-static chopin_pg__gate chopin_pg__sql_gate(chopin_str sql) {
+static chopin_pg__gate chopin_pg__sql_gate(chopin_str word) {
     static const struct { const char *word; chopin_pg__gate gate; } words[] = {
         { "BEGIN", CHOPIN_PG__GATE_TX }, { "START", CHOPIN_PG__GATE_TX }, { "COMMIT", CHOPIN_PG__GATE_TX }, { "END", CHOPIN_PG__GATE_TX }, { "ROLLBACK", CHOPIN_PG__GATE_TX },
         { "ABORT", CHOPIN_PG__GATE_TX }, { "SAVEPOINT", CHOPIN_PG__GATE_TX }, { "RELEASE", CHOPIN_PG__GATE_TX }, { "LOCK", CHOPIN_PG__GATE_TX },
@@ -9821,7 +9831,6 @@ static chopin_pg__gate chopin_pg__sql_gate(chopin_str sql) {
         { "FETCH", CHOPIN_PG__GATE_SESSION }, { "MOVE", CHOPIN_PG__GATE_SESSION }, { "CLOSE", CHOPIN_PG__GATE_SESSION }, { "DISCARD", CHOPIN_PG__GATE_SESSION },
         { "LOAD", CHOPIN_PG__GATE_SESSION }, { "COPY", CHOPIN_PG__GATE_COPY },
     };
-    chopin_str word = chopin_pg__sql_word(sql);
     for (size_t i = 0; i < CHOPIN_PG__COUNT(words); i++) {
         if (!word.len || (word.ptr[0] | 0x20) != (words[i].word[0] | 0x20)) continue;
         if (chopin_pg__equal_nocase(word, chopin_pg__str_z(words[i].word))) return words[i].gate;
@@ -11470,11 +11479,29 @@ static const char *chopin_pg__gate_advice(chopin_pg__gate gate, const chopin_pg 
     return NULL;
 }
 
+static chopin_pg__judged *chopin_pg__judged_at(chopin_pg__core *c, chopin_str sql) {
+    unsigned middle = (unsigned char)sql.ptr[sql.len / 2], last = (unsigned char)sql.ptr[sql.len - 1];
+    return &c->judged[(sql.len + middle * 5 + last * 3) % CHOPIN_PG__COUNT(c->judged)];
+}
+static void chopin_pg__judged_add(chopin_pg__core *c, chopin_str sql) {
+    if (!sql.len || sql.len > sizeof c->judged[0].text) return;
+    chopin_pg__judged *j = chopin_pg__judged_at(c, sql);
+    memcpy(j->text, sql.ptr, sql.len);
+    j->len  = (uint32_t)sql.len;
+    j->hash = CHOPIN_PG__SQL_HASH(c->hash_seed, sql);
+}
+/* The hash of a text that may run anywhere, as was found before; 0: judge it. */
+static uint64_t chopin_pg__judged_hash(chopin_pg__core *c, chopin_str sql) {
+    if (!sql.ptr || !sql.len || sql.len > sizeof c->judged[0].text) return 0;
+    const chopin_pg__judged *j = chopin_pg__judged_at(c, sql);
+    return j->len == sql.len && memcmp(j->text, sql.ptr, sql.len) == 0 ? j->hash : 0;
+}
+
 /* May this text run here? Marks a pin that will have to be reset. */
 static int chopin_pg__gate_check(chopin_pg *h, chopin_pg__object *o, chopin_str sql) {
-    chopin_pg__gate gate = chopin_pg__sql_gate(sql);
     chopin_str word = chopin_pg__sql_word(sql);
-    if (gate == CHOPIN_PG__GATE_OPEN) return 0;
+    chopin_pg__gate gate = chopin_pg__sql_gate(word);
+    if (gate == CHOPIN_PG__GATE_OPEN) return chopin_pg__judged_add(chopin_pg__core_of(h), sql), 0;
     const char *advice = chopin_pg__gate_advice(gate, h);
     if (advice && chopin_pg__equal_nocase(word, CHOPIN_STR("LOCK")) && chopin_pg__conn_handle(h)) advice = NULL;
     if (advice) return chopin_pg__object_fail(o, CHOPIN_PG_UNSAFE, "%.*s is not possible here: %s", CHOPIN_FMT(word), advice);
@@ -11548,9 +11575,11 @@ static chopin_pg_rows *chopin_pg__rows_make(chopin_pg *h, chopin_str sql, const 
     if (h->object.status) {
         chopin_pg__object_copy(&r->object, &h->object);
         r->phase = CHOPIN_PG__OVER;
-    } else if (chopin_pg__text_check(&r->object, sql) < 0 || chopin_pg__gate_check(h, &r->object, sql) < 0 || chopin_pg__params_check(r) < 0) {
-        r->phase = CHOPIN_PG__OVER;
+        return r;
     }
+    r->sql_hash = chopin_pg__judged_hash(c, sql);
+    if (!r->sql_hash && (chopin_pg__text_check(&r->object, sql) < 0 || chopin_pg__gate_check(h, &r->object, sql) < 0)) r->phase = CHOPIN_PG__OVER;
+    else if (chopin_pg__params_check(r) < 0) r->phase = CHOPIN_PG__OVER;
     return r;
 }
 

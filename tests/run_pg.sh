@@ -109,13 +109,14 @@ part_pg_asan() {
 part_pg_tsan() { pg_short 16; pg_under pg-tsan "" "test_pg_http test_pg_server" clang $tsan -O1 -g; }
 
 # Other machines: 32 bits, and one that is big-endian; only the rooms that know of bytes and words.
+# Flags under which C evaluates a float as a float: the tests compare with constants.
 part_pg_machines() {
     local name compiler emulator tests="test_pg_bytes test_pg_hash test_pg_error test_pg_wire test_pg_dsn test_pg_auth test_pg_value test_pg_param"
     pg_short 16
-    pg_ssl="" pg_under pg-m32 "$tests" "" gcc -std=c11 -m32 -isystem /usr/include/x86_64-linux-gnu -O1
+    pg_ssl="" pg_under pg-m32 "$tests" "" gcc -std=c11 -m32 -msse2 -mfpmath=sse -isystem /usr/include/x86_64-linux-gnu -O1
     while read -r name compiler emulator; do
         if ! command -v $compiler >/dev/null || ! command -v ${emulator%% *} >/dev/null; then pg_skipped "$name: no $compiler or no ${emulator%% *}"; continue; fi
-        pg_ssl="" RUN_BY="$emulator" pg_under "pg-$name" "$tests" "" $compiler -std=c11 -O1
+        pg_ssl="" RUN_BY="$emulator" pg_under "pg-$name" "$tests" "" $compiler -std=gnu11 -O1
     done <<END
 armhf arm-linux-gnueabihf-gcc qemu-arm -L /usr/arm-linux-gnueabihf
 s390x s390x-linux-gnu-gcc qemu-s390x -L /usr/s390x-linux-gnu

@@ -9,11 +9,11 @@ cc=${CC:-cc}
 out=build/tests
 
 say "building"
-build_all $out $cc $strict -O1 -g &
+build_all $out $cc $strict -O0 -g &
 mkdir -p build/examples
 for source in examples/*.c; do
     name=$(basename "$source" .c)
-    $cc $strict -O1 -g -pthread "$source" -o "build/examples/$name" -lm >"build/examples/$name.build" 2>&1
+    $cc $strict -O0 -g -pthread "$source" -o "build/examples/$name" -lm >"build/examples/$name.build" 2>&1
     claim "examples/$name.c compiles without a warning" $? "build/examples/$name.build"
 done
 wait

@@ -94,7 +94,7 @@ static int  last_event;
 static bool views_are_ours;             // every view lay in the piece or in the delimiter, and none came where none may
 
 static int feed(transcript *t, const char *bytes, size_t len) {
-    char *copy = malloc(len ? len : 1);
+    char *copy = calloc(1, len ? len : 1);
     chopin_str in = chopin__str(copy, len), data;
     int rc;
     if (len) memcpy(copy, bytes, len);

@@ -178,7 +178,7 @@ static void many_queries_share_few_calls(void) {
     t.db = open_pool((chopin_pg_options){ .shared = 1 });
     CHECK_EQ_INT(chopin_pg_exec(t.db, "select $1::int, $2::text", 1, "x"), 1);
     bool good = false;
-    for (int attempt = 0; attempt < 50 && !good; attempt++) {   // how many answers a receive finds is up to the machine: one good try will do
+    for (int attempt = 0; attempt < 10 && !good; attempt++) {   // how many answers a receive finds is up to the machine: one good try will do
         chopin_pg_counters a = chopin_pg_stats(t.db);
         t.left = 64;
         memset(t.scope, 0, sizeof t.scope);
@@ -188,7 +188,7 @@ static void many_queries_share_few_calls(void) {
         CHECK(b.queries - a.queries == 64);
         CHECK(b.sends - a.sends <= 2);
         CHECK(b.receives - a.receives <= 64);
-        good = b.receives - a.receives <= 32;
+        good = b.receives - a.receives <= 10;
     }
     CHECK(good);
     chopin_pg_close(t.db);

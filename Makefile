@@ -42,6 +42,9 @@ bench_auth:             ## chopin_auth.h beside OpenSSL, nettle, libsodium, liba
 bench_pg:               ## chopin_pg.h beside libpq and a floor, on a server of its own; about 6 minutes
 	@bench/pg.py
 
+bench_tfb:              ## /db of examples/tfb.c beside its parts and beside Fastify with postgres (npm); about 2 minutes
+	@bench/tfb_db.py
+
 size:                   ## text, memory at start, memory of an idle connection
 	@bench/size.sh
 
@@ -58,4 +61,4 @@ clean:                  ## removes build/
 help:                   ## this list
 	@awk -F':.*## ' '/^[a-z_]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all run test check fuzz soak ct bench bench_auth bench_pg size install uninstall clean help
+.PHONY: all run test check fuzz soak ct bench bench_auth bench_pg bench_tfb size install uninstall clean help

@@ -1001,6 +1001,12 @@ static inline __attribute__((noreturn, cold, unused)) void chopin_pg__assert_fai
 #define CHOPIN_PG__SYS_FSTAT(fd, status)                      fstat(fd, status)
 #define CHOPIN_PG__SYS_GETADDRINFO(host, service, hints, out) getaddrinfo(host, service, hints, out)
 #define CHOPIN_PG__SYS_CLOCK(time)                            clock_gettime(CLOCK_MONOTONIC, time)
+#if defined(CLOCK_MONOTONIC_COARSE)
+#define CHOPIN_PG__SYS_CLOCK_NEAR(time)                       clock_gettime(CLOCK_MONOTONIC_COARSE, time)
+#endif
+#endif
+#ifndef CHOPIN_PG__SYS_CLOCK_NEAR
+#define CHOPIN_PG__SYS_CLOCK_NEAR(time)                       CHOPIN_PG__SYS_CLOCK(time)
 #endif
 
 static inline CHOPIN_PG__UNUSED int64_t chopin_pg__clock_ns(void) {
@@ -1009,6 +1015,14 @@ static inline CHOPIN_PG__UNUSED int64_t chopin_pg__clock_ns(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 static inline CHOPIN_PG__UNUSED int64_t chopin_pg__clock_ms(void) { return chopin_pg__clock_ns() / 1000000; }
+
+
+/* A few milliseconds late, and a fifth of the price: for ages, never for deadlines. */
+static inline CHOPIN_PG__UNUSED int64_t chopin_pg__clock_near_ms(void) {
+    struct timespec t;
+    CHOPIN_PG__SYS_CLOCK_NEAR(&t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
 
 static inline CHOPIN_PG__UNUSED size_t  chopin_pg__min(size_t a, size_t b) { return a < b ? a : b; }
 static inline CHOPIN_PG__UNUSED size_t  chopin_pg__max(size_t a, size_t b) { return a > b ? a : b; }
@@ -4037,7 +4051,10 @@ static CHOPIN_PG__UNUSED bool chopin_pg__end_message(chopin_pg__out *o, size_t m
 
 /* ---- what we send ---- */
 static CHOPIN_PG__UNUSED void chopin_pg__put_simple(chopin_pg__out *o, char type) {        // Sync, Flush, Terminate, CopyDone
-    chopin_pg__end_message(o, chopin_pg__begin_message(o, type));
+    if (!chopin_pg__out_room(o, 5)) return;
+    o->ptr[o->len] = (uint8_t)type;
+    chopin_pg__store32(o->ptr + o->len + 1, 4);
+    o->len += 5;
 }
 
 static CHOPIN_PG__UNUSED void chopin_pg__put_text(chopin_pg__out *o, char type, chopin_str text) {     // Query, CopyFail
@@ -4185,9 +4202,9 @@ static CHOPIN_PG__UNUSED size_t chopin_pg__frame_size(const uint8_t *at, size_t 
 
 /* ---- what the server says ---- */
 static CHOPIN_PG__UNUSED bool chopin_pg__read_ready(const chopin_pg__frame *f, char *state) {
-    if (f->len != 1 || !strchr("ITE", f->body[0]) || !f->body[0]) return false;
+    if (f->len != 1) return false;
     *state = (char)f->body[0];
-    return true;
+    return *state == 'I' || *state == 'T' || *state == 'E';
 }
 
 static CHOPIN_PG__UNUSED bool chopin_pg__read_pair(const chopin_pg__frame *f, chopin_str *name, chopin_str *value) {      // ParameterStatus
@@ -4224,10 +4241,9 @@ static CHOPIN_PG__UNUSED bool chopin_pg__read_negotiate(const chopin_pg__frame *
 
 /* CommandComplete: the tag, and the number it ends with (-1: none). */
 static CHOPIN_PG__UNUSED bool chopin_pg__read_complete(const chopin_pg__frame *f, chopin_str *tag, int64_t *count) {
-    chopin_pg__in in = chopin_pg__in_of(f->body, f->len);
-    *tag   = chopin_pg__get_z(&in);
+    if (f->len == 0 || memchr(f->body, 0, f->len) != f->body + f->len - 1) return false;      // the only NUL stands at the end
+    *tag   = chopin_pg__str(f->body, f->len - 1);
     *count = -1;
-    if (!chopin_pg__in_finished(&in)) return false;
     size_t at = tag->len;
     while (at > 0 && tag->ptr[at - 1] >= '0' && tag->ptr[at - 1] <= '9') at--;
     if (at == tag->len || at == 0 || tag->ptr[at - 1] != ' ' || tag->len - at > 18) return true;
@@ -5554,11 +5570,8 @@ struct chopin_pg_rows {
     chopin_pg__object object;
     // what the getters see
     chopin_pg__shape *shape;            // NULL until it is known, and for statements without rows
-    chopin_pg__cell  *cells;            // of the row in hand
-    uint32_t          cells_cap;
     bool              on_row, binary;   // is there a row in hand? were results asked for in binary?
     chopin_pg__session session;
-    chopin_pg__arena  room;             // until the next row
     chopin_pg_rows   *parent;           // nested: whose value this is; NULL for a result
     chopin_pg__nest  *nest;
     int               nest_column;
@@ -5570,7 +5583,6 @@ struct chopin_pg_rows {
     const chopin_pg_param *params;
     int               param_count;
     uint32_t          fetch;            // rows an Execute gives; 0: all
-    chopin_pg__arena  kept;             // copies of sql and params when the caller did not stay
     int64_t           deadline, began_ns;
     // in flight
     chopin_pg__phase  phase;
@@ -5622,6 +5634,11 @@ struct chopin_pg_rows {
     bool              keeps_conn;       // has an exclusive connection of its own, which goes back at its end
     void            (*finish)(chopin_pg__conn *k, chopin_pg_rows *r);   // ours: called when it is over
     chopin_pg__waiter *waiter;          // who sleeps for it
+    // memory that stays when everything before is cleared for the next operation
+    chopin_pg__arena  room;             // until the next row
+    chopin_pg__arena  kept;             // copies of sql and params when the caller did not stay
+    chopin_pg__cell  *cells;            // of the row in hand
+    uint32_t          cells_cap;
 };
 
 /* The root of nested rows. */
@@ -5658,14 +5675,18 @@ static CHOPIN_PG__UNUSED int chopin_pg__column_nested(chopin_pg_rows *r, int col
     return 0;
 }
 
-/* One column of the row in hand. 0, or an error that is set already. */
-static CHOPIN_PG__UNUSED int chopin_pg__column(chopin_pg_rows *r, int column, chopin_pg__value *out) {
-    if (CHOPIN_PG__UNLIKELY(r->object.status < 0)) return r->object.status;
-    if (r->nest) return chopin_pg__column_nested(r, column, out);
-    if (CHOPIN_PG__UNLIKELY(!r->on_row)) return chopin_pg__rows_fail(r, CHOPIN_PG_ARG, "there is no row: chopin_pg_next() comes first and must give 1");
-    if (CHOPIN_PG__UNLIKELY(column < 0 || (uint32_t)column >= r->shape->columns)) {
-        return chopin_pg__rows_fail(r, CHOPIN_PG_ARG, "there is no column %d: the result has %u", column, (unsigned)r->shape->columns);
-    }
+/* Everything but a column of a row that is there. */
+static CHOPIN_PG__UNUSED CHOPIN_PG__NOINLINE int chopin_pg__column_rare(chopin_pg_rows *r, int column, chopin_pg__value *out) {
+    if (r->object.status < 0) return r->object.status;
+    if (r->nest)    return chopin_pg__column_nested(r, column, out);
+    if (!r->on_row) return chopin_pg__rows_fail(r, CHOPIN_PG_ARG, "there is no row: chopin_pg_next() comes first and must give 1");
+    return chopin_pg__rows_fail(r, CHOPIN_PG_ARG, "there is no column %d: the result has %u", column, (unsigned)r->shape->columns);
+}
+
+/* One column of the row in hand. 0, or an error that is set already. Nested rows never have `on_row`. */
+static inline CHOPIN_PG__UNUSED int chopin_pg__column(chopin_pg_rows *r, int column, chopin_pg__value *out) {
+    bool plain = r->on_row && r->object.status >= 0 && (uint32_t)column < r->shape->columns;
+    if (CHOPIN_PG__UNLIKELY(!plain)) return chopin_pg__column_rare(r, column, out);
     const chopin_pg__shape_column *c = &r->shape->column[column];
     const chopin_pg__cell *cell = &r->cells[column];
     out->ptr    = cell->ptr;
@@ -7292,6 +7313,9 @@ static bool chopin_pg__param_is_nested(int kind) {
     return kind == CHOPIN_PG__P_ARRAY || kind == CHOPIN_PG__P_MULTIRANGE || kind == CHOPIN_PG__P_RANGE || kind == CHOPIN_PG__P_RECORD;
 }
 
+/* Kinds of which every C value is good. */
+static bool chopin_pg__param_is_plain(int kind) { return kind == CHOPIN_PG__P_I64 || kind == CHOPIN_PG__P_BOOL || kind == CHOPIN_PG__P_F64 || kind == CHOPIN_PG__P_NULL; }
+
 static bool chopin_pg__param_is_text(int kind) { return kind == CHOPIN_PG__P_TEXT || kind == CHOPIN_PG__P_BYTES || kind == CHOPIN_PG__P_NUMERIC; }
 
 /* One item of a list as a parameter of its own. */
@@ -7862,10 +7886,7 @@ static inline int chopin_pg__as_bool(chopin_pg_rows *r, const chopin_pg__value *
 static inline int chopin_pg__as_i32(chopin_pg_rows *r, const chopin_pg__value *v, int32_t *out) {
     int64_t wide = 0;
     (void)r;
-    if (CHOPIN_PG__LIKELY(v->binary && v->oid == CHOPIN_PG__OID_INT4 && v->len == 4)) {
-        *out = chopin_pg__signed32(chopin_pg__load32(v->ptr));
-        return 0;
-    }
+    if (v->binary && v->oid == CHOPIN_PG__OID_INT4 && v->len == 4) return *out = chopin_pg__signed32(chopin_pg__load32(v->ptr)), 0;      // elements of arrays
     int rc = chopin_pg__value_i64(v, INT32_MIN, INT32_MAX, &wide);
     *out = rc ? 0 : (int32_t)wide;
     return rc;
@@ -7873,10 +7894,7 @@ static inline int chopin_pg__as_i32(chopin_pg_rows *r, const chopin_pg__value *v
 
 static inline int chopin_pg__as_i64(chopin_pg_rows *r, const chopin_pg__value *v, int64_t *out) {
     (void)r;
-    if (CHOPIN_PG__LIKELY(v->binary && v->oid == CHOPIN_PG__OID_INT8 && v->len == 8)) {
-        *out = chopin_pg__signed64(chopin_pg__load64(v->ptr));
-        return 0;
-    }
+    if (v->binary && v->oid == CHOPIN_PG__OID_INT8 && v->len == 8) return *out = chopin_pg__signed64(chopin_pg__load64(v->ptr)), 0;
     return chopin_pg__value_i64(v, INT64_MIN, INT64_MAX, out);
 }
 
@@ -7915,7 +7933,7 @@ static inline int chopin_pg__as_f64(chopin_pg_rows *r, const chopin_pg__value *v
 
 static inline int chopin_pg__as_text(chopin_pg_rows *r, const chopin_pg__value *v, chopin_str *out) {
     if (CHOPIN_PG__UNLIKELY(r->session.not_utf8)) return chopin_pg__rows_fail(r, CHOPIN_PG_TYPE, "text cannot be read: client_encoding is not UTF8");
-    if (CHOPIN_PG__LIKELY(v->oid == CHOPIN_PG__OID_TEXT)) { *out = chopin_pg__value_str(v); return 0; }
+    if (v->oid == CHOPIN_PG__OID_TEXT) return *out = chopin_pg__value_str(v), 0;
     return chopin_pg__value_text(v, &(chopin_pg__room){ chopin_pg__rows_take, r }, out);
 }
 
@@ -8062,49 +8080,77 @@ CHOPIN_PG_API bool chopin_pg_is_null(chopin_pg_rows *r, int column) {
     return !r || chopin_pg__column(r, column, &v) != 0 || v.null;
 }
 
-/* Each one twice: NULL sticks, or gives what the caller says. A value of a failed conversion is never given out. */
-#define CHOPIN_PG__GETTER(name, type, wanted)                                                                               \
-    CHOPIN_PG_API type chopin_pg_##name(chopin_pg_rows *r, int column) {                                                    \
-        chopin_pg__value v;                                                                                                 \
-        type out, none;                                                                                                     \
-        memset(&none, 0, sizeof none);                                                                                      \
-        out = none;                                                                                                         \
-        if (!r || CHOPIN_PG__UNLIKELY(chopin_pg__column(r, column, &v) != 0)) return none;                                  \
-        int rc = v.null ? CHOPIN_PG_WAS_NULL : chopin_pg__as_##name(r, &v, &out);                                           \
-        if (CHOPIN_PG__LIKELY(rc == 0)) return out;                                                                         \
-        chopin_pg__getter_fail(r, column, &v, rc, wanted);                                                                  \
-        return none;                                                                                                        \
-    }                                                                                                                       \
-    CHOPIN_PG_API type chopin_pg_##name##_or(chopin_pg_rows *r, int column, type otherwise) {                               \
-        chopin_pg__value v;                                                                                                 \
-        type out = otherwise;                                                                                               \
-        if (!r || chopin_pg__column(r, column, &v) != 0 || v.null) return otherwise;                                        \
-        int rc = chopin_pg__as_##name(r, &v, &out);                                                                         \
-        if (CHOPIN_PG__LIKELY(rc == 0)) return out;                                                                         \
-        chopin_pg__getter_fail(r, column, &v, rc, wanted);                                                                  \
-        return otherwise;                                                                                                   \
+/* The cell of a column of this type that came in binary and is not NULL: most calls are for one, and need no conversion. NULL: go the whole way. */
+static inline const chopin_pg__cell *chopin_pg__quick(const chopin_pg_rows *r, int column, uint32_t oid) {
+    if (!r->on_row || !r->binary || r->object.status < 0 || (uint32_t)column >= r->shape->columns) return NULL;
+    const chopin_pg__cell *cell = &r->cells[column];
+    return r->shape->column[column].oid == oid && !cell->null ? cell : NULL;
+}
+
+static inline bool chopin_pg__quick_i32(const chopin_pg_rows *r, int column, int32_t *out) {
+    const chopin_pg__cell *cell = chopin_pg__quick(r, column, CHOPIN_PG__OID_INT4);
+    if (!cell || cell->len != 4) return false;
+    *out = chopin_pg__signed32(chopin_pg__load32(cell->ptr));
+    return true;
+}
+
+static inline bool chopin_pg__quick_i64(const chopin_pg_rows *r, int column, int64_t *out) {
+    const chopin_pg__cell *cell = chopin_pg__quick(r, column, CHOPIN_PG__OID_INT8);
+    if (!cell || cell->len != 8) return false;
+    *out = chopin_pg__signed64(chopin_pg__load64(cell->ptr));
+    return true;
+}
+
+static inline bool chopin_pg__quick_text(const chopin_pg_rows *r, int column, chopin_str *out) {
+    const chopin_pg__cell *cell = r->session.not_utf8 ? NULL : chopin_pg__quick(r, column, CHOPIN_PG__OID_TEXT);
+    if (!cell) return false;
+    *out = chopin_pg__str(cell->ptr, cell->len);
+    return true;
+}
+
+/* Each one twice: NULL sticks, or gives what the caller says. A value of a failed conversion is never given out. The quick way stands outside of
+ * the function that needs memory for a value: so it saves no registers. */
+#define CHOPIN_PG__GETTER(name, type, wanted, quick)                                                                     \
+    static CHOPIN_PG__NOINLINE type chopin_pg__getter_##name(chopin_pg_rows *r, int column, int null_is, type otherwise) {  \
+        chopin_pg__value v;                                                                                              \
+        type out = otherwise;                                                                                            \
+        if (!r || chopin_pg__column(r, column, &v) != 0) return otherwise;                                               \
+        int rc = v.null ? null_is : chopin_pg__as_##name(r, &v, &out);                                                   \
+        if (CHOPIN_PG__LIKELY(rc == 0)) return out;                                                                      \
+        chopin_pg__getter_fail(r, column, &v, rc, wanted);                                                               \
+        return otherwise;                                                                                                \
+    }                                                                                                                    \
+    CHOPIN_PG_API type chopin_pg_##name(chopin_pg_rows *r, int column) {                                                 \
+        type out;                                                                                                        \
+        if (r && (quick)) return out;                                                                                    \
+        memset(&out, 0, sizeof out);                                                                                     \
+        return chopin_pg__getter_##name(r, column, CHOPIN_PG_WAS_NULL, out);                                                \
+    }                                                                                                                    \
+    CHOPIN_PG_API type chopin_pg_##name##_or(chopin_pg_rows *r, int column, type otherwise) {                            \
+        type out = otherwise;                                                                                            \
+        return r && (quick) ? out : chopin_pg__getter_##name(r, column, 0, otherwise);                                      \
     }
-CHOPIN_PG__GETTER(bool,     bool,            "a bool")
-CHOPIN_PG__GETTER(i16,      int16_t,         "an i16")
-CHOPIN_PG__GETTER(i32,      int32_t,         "an i32")
-CHOPIN_PG__GETTER(i64,      int64_t,         "an i64")
-CHOPIN_PG__GETTER(u32,      uint32_t,        "a u32")
-CHOPIN_PG__GETTER(u64,      uint64_t,        "a u64")
-CHOPIN_PG__GETTER(f32,      float,           "an f32")
-CHOPIN_PG__GETTER(f64,      double,          "an f64")
-CHOPIN_PG__GETTER(text,     chopin_str,      "text")
-CHOPIN_PG__GETTER(json,     chopin_str,      "json")
-CHOPIN_PG__GETTER(bytes,    chopin_str,      "bytes")
-CHOPIN_PG__GETTER(uuid,     chopin_uuid,     "a uuid")
-CHOPIN_PG__GETTER(time,     chopin_time,     "a time")
-CHOPIN_PG__GETTER(date,     chopin_date,     "a date")
-CHOPIN_PG__GETTER(clock,    chopin_clock,    "a clock")
-CHOPIN_PG__GETTER(interval, chopin_interval, "an interval")
-CHOPIN_PG__GETTER(numeric,  chopin_str,      "a numeric")
-CHOPIN_PG__GETTER(inet,     chopin_inet,     "an inet")
-CHOPIN_PG__GETTER(mac,      chopin_mac,      "a mac")
-CHOPIN_PG__GETTER(bits,     chopin_bits,     "bits")
-CHOPIN_PG__GETTER(point,    chopin_point,    "a point")
+CHOPIN_PG__GETTER(bool,     bool,            "a bool", false)
+CHOPIN_PG__GETTER(i16,      int16_t,         "an i16", false)
+CHOPIN_PG__GETTER(i32,      int32_t,         "an i32", chopin_pg__quick_i32(r, column, &out))
+CHOPIN_PG__GETTER(i64,      int64_t,         "an i64", chopin_pg__quick_i64(r, column, &out))
+CHOPIN_PG__GETTER(u32,      uint32_t,        "a u32", false)
+CHOPIN_PG__GETTER(u64,      uint64_t,        "a u64", false)
+CHOPIN_PG__GETTER(f32,      float,           "an f32", false)
+CHOPIN_PG__GETTER(f64,      double,          "an f64", false)
+CHOPIN_PG__GETTER(text,     chopin_str,      "text", chopin_pg__quick_text(r, column, &out))
+CHOPIN_PG__GETTER(json,     chopin_str,      "json", false)
+CHOPIN_PG__GETTER(bytes,    chopin_str,      "bytes", false)
+CHOPIN_PG__GETTER(uuid,     chopin_uuid,     "a uuid", false)
+CHOPIN_PG__GETTER(time,     chopin_time,     "a time", false)
+CHOPIN_PG__GETTER(date,     chopin_date,     "a date", false)
+CHOPIN_PG__GETTER(clock,    chopin_clock,    "a clock", false)
+CHOPIN_PG__GETTER(interval, chopin_interval, "an interval", false)
+CHOPIN_PG__GETTER(numeric,  chopin_str,      "a numeric", false)
+CHOPIN_PG__GETTER(inet,     chopin_inet,     "an inet", false)
+CHOPIN_PG__GETTER(mac,      chopin_mac,      "a mac", false)
+CHOPIN_PG__GETTER(bits,     chopin_bits,     "bits", false)
+CHOPIN_PG__GETTER(point,    chopin_point,    "a point", false)
 #undef CHOPIN_PG__GETTER
 
 /* `null_is`: what NULL means here, an error or 0. */
@@ -8750,7 +8796,7 @@ static int chopin_pg__receive(chopin_pg__conn *k, bool block) {
         if (n == CHOPIN_PG__IO_AGAIN) return got;
         if (n < 0) return chopin_pg__conn_eof(k, n);
         k->core->counters.bytes_in += (uint64_t)n;
-        k->core->now_ms = chopin_pg__clock_ms();
+        k->core->now_ms = chopin_pg__clock_near_ms();
         b->to += (size_t)n;
         if (chopin_pg__dispatch(k) < 0) return -1;
         if (!k->tls || !k->core->options.tls->pending(k->tls)) return 1;
@@ -8995,11 +9041,14 @@ struct chopin_pg__statement {
     bool         listed;                                     // in the cache; else freed with its last use
     int          param_count;
     uint32_t    *types;                                      // of the parameters, as the server says
+    uint8_t     *ready;                                      // its Bind and Execute without the values (>>cache); NULL: not made yet
+    size_t       ready_head, ready_size;                     // bytes before the values, and all
     chopin_pg__shape *shape;                                 // NULL: gives no rows
 };
 
 static void chopin_pg__statement_free(chopin_pg__core *c, chopin_pg__statement *s) {
     if (s->types) chopin_pg__release(&c->heap, s->types, (size_t)s->param_count * sizeof *s->types);
+    chopin_pg__release(&c->heap, s->ready, s->ready_size);
     chopin_pg__shape_drop(&c->heap, s->shape);
     chopin_pg__release(&c->heap, s, sizeof *s + s->sql.len);
 }
@@ -9032,15 +9081,8 @@ static chopin_pg_rows *chopin_pg__rows_new(chopin_pg__core *c) {
     if (r) c->spare_rows = r->after;
     else   r = (chopin_pg_rows *)chopin_pg__alloc_zero(&c->heap, sizeof *r);
     if (!r) return NULL;
-    chopin_pg__cell *cells = r->cells;
-    uint32_t cap = r->cells_cap;
-    chopin_pg__arena room = r->room, kept = r->kept;
-    memset(r, 0, sizeof *r);
+    memset(r, 0, offsetof(chopin_pg_rows, room));
     r->object    = (chopin_pg__object){ .kind = CHOPIN_PG__ROWS, .heap = &c->heap };
-    r->cells     = cells;
-    r->cells_cap = cap;
-    r->room      = room;
-    r->kept      = kept;
     r->room.heap = r->kept.heap = &c->heap;
     r->deadline  = -1;
     r->affected  = -1;
@@ -9049,13 +9091,13 @@ static chopin_pg_rows *chopin_pg__rows_new(chopin_pg__core *c) {
 
 /* Everything it holds goes back, but small memory stays with it for the next one. */
 static void chopin_pg__rows_recycle(chopin_pg__core *c, chopin_pg_rows *r) {
-    chopin_pg__rows_drop_bytes(c, r);
+    if (r->last) chopin_pg__rows_drop_bytes(c, r);
     chopin_pg__shape_drop(&c->heap, r->shape);
     chopin_pg__statement_drop(c, r->statement);
-    chopin_pg__object_done(&r->object);
-    chopin_pg__out_done(&r->pieces);
-    if (r->room.used > 4096) chopin_pg__arena_free(&r->room); else chopin_pg__arena_reset(&r->room);
-    if (r->kept.used > 4096) chopin_pg__arena_free(&r->kept); else chopin_pg__arena_reset(&r->kept);
+    if (r->object.error) chopin_pg__object_done(&r->object);
+    if (r->pieces.ptr)   chopin_pg__out_done(&r->pieces);
+    if (r->room.used > 4096) chopin_pg__arena_free(&r->room); else if (r->room.blocks) chopin_pg__arena_reset(&r->room);
+    if (r->kept.used > 4096) chopin_pg__arena_free(&r->kept); else if (r->kept.blocks) chopin_pg__arena_reset(&r->kept);
     if (r->cells_cap > 64) {
         chopin_pg__release(&c->heap, r->cells, r->cells_cap * sizeof *r->cells);
         r->cells = NULL;
@@ -9083,7 +9125,7 @@ static void chopin_pg__queue_push(chopin_pg__conn *k, chopin_pg_rows *r) {
     r->out_to = k->out_base + k->out.len;
     r->tries++;
     if (k->tail) k->tail->behind = r;
-    else         k->head = r, k->head_since_ms = chopin_pg__clock_ms();
+    else         k->head = r, k->head_since_ms = chopin_pg__clock_near_ms();
     if (!k->current) k->current = r;
     k->tail = r;
     k->depth++;
@@ -9165,18 +9207,35 @@ static void chopin_pg__rows_keep(chopin_pg__conn *k, chopin_pg_rows *r, size_t f
     chopin_pg__wake_for(k, r);
 }
 
+/* Behind `at` often stand more messages of the same kind. Those that have arrived whole, and begin with a count of `columns` (0: nothing is asked), are taken
+ * at once: one look at each instead of the whole way. Gives where they end; anything unusual is left to the usual way. */
+static size_t chopin_pg__run_of(const chopin_pg__conn *k, uint8_t type, uint32_t columns, size_t at, int64_t *count) {
+    const uint8_t *data = k->block->data;
+    size_t end = k->block->to, least = columns ? 6 + (size_t)columns * 4 : 4, most = k->core->options.max_message;
+    if (k->core->options.trace) return at;                    // which shows every message
+    while (end - at >= 7 && data[at] == type) {
+        size_t len = chopin_pg__load32(data + at + 1);
+        if (len < least || len > most || len > end - at - 1 || (columns && chopin_pg__load16(data + at + 5) != columns)) break;
+        at += len + 1;
+        ++*count;
+    }
+    return at;
+}
+
 static int chopin_pg__on_row(chopin_pg__conn *k, const chopin_pg__frame *f, size_t from, size_t to) {
     chopin_pg_rows *r = k->current;
     if (!r || k->skipping || (*r->steps != 'x' && *r->steps != 'q')) return chopin_pg__unexpected(k, f);
     const chopin_pg__shape *s = r->simple ? k->script_shape : r->shape;
     if (!s || f->len < 2 || chopin_pg__load16(f->body) != s->columns || (size_t)s->columns * 4 > f->len - 2) return chopin_pg__malformed(k, f);
     r->arrived++;
+    if (s->columns) to = k->block->from = chopin_pg__run_of(k, 'D', s->columns, to, &r->arrived);
     chopin_pg__rows_keep(k, r, from, to);
     return 0;
 }
 
 /* What ended changes what we may rely on: statements that are gone, or that may give something else now. */
-static void chopin_pg__tag_effects(chopin_pg__conn *k, chopin_str tag) {
+static void chopin_pg__tag_effects(chopin_pg__conn *k, chopin_pg_rows *r, chopin_str tag) {
+    r->rolled_back = chopin_pg__equal_z(tag, "ROLLBACK");
     if (chopin_pg__equal_z(tag, "DISCARD ALL") || chopin_pg__equal_z(tag, "DEALLOCATE ALL")) k->cleared = true;
     if (chopin_pg__starts(tag, "CREATE") || chopin_pg__starts(tag, "ALTER") || chopin_pg__starts(tag, "DROP")) k->outdated = true;
 }
@@ -9191,8 +9250,7 @@ static int chopin_pg__on_complete(chopin_pg__conn *k, const chopin_pg__frame *f,
     r->suspended = f->type == 's';
     r->affected  = count >= 0 ? count : r->simple ? 0 : r->arrived;
     r->completed = true;
-    r->rolled_back = chopin_pg__equal_z(tag, "ROLLBACK");
-    chopin_pg__tag_effects(k, tag);
+    if (count < 0) chopin_pg__tag_effects(k, r, tag);         // none of the words that matter ends with a number
     if (r->simple) {
         chopin_pg__rows_keep(k, r, from, to);
         chopin_pg__shape_drop(&k->core->heap, k->script_shape);
@@ -9366,7 +9424,10 @@ static int chopin_pg__on_data(chopin_pg__conn *k, const chopin_pg__frame *f, siz
     if (!r || k->skipping || (*r->steps != 'x' && *r->steps != 'q')) return chopin_pg__unexpected(k, f);
     bool asked = r->copy == 'H' && r->copy_open;
     if (!asked && !r->object.status) return chopin_pg__unexpected(k, f);      // after a COPY that was refused they are passed over
-    if (asked && f->type == 'd') chopin_pg__rows_keep(k, r, from, to);
+    if (!asked || f->type != 'd') return 0;
+    int64_t more = 0;
+    to = k->block->from = chopin_pg__run_of(k, 'd', 0, to, &more);
+    chopin_pg__rows_keep(k, r, from, to);
     return 0;
 }
 
@@ -9546,24 +9607,31 @@ static int chopin_pg__encode_failed(chopin_pg_rows *r, chopin_pg_error *e, int n
     return status;
 }
 
-/* Values, and the format each came out in. */
-static int chopin_pg__put_params(chopin_pg__conn *k, chopin_pg_rows *r, const chopin_pg__statement *s) {
-    chopin_pg__out *o = &k->out;
-    int n = r->param_count;
-    bool typed = s && s->state == CHOPIN_PG__PREPARED;
+/* One value. Gives the format it came out in, or its error is set. */
+static CHOPIN_PG__NOINLINE int chopin_pg__put_param(chopin_pg__conn *k, chopin_pg_rows *r, int i, uint32_t oid) {
     chopin_pg_error e;
-    chopin_pg__put_u16(o, (uint32_t)n);
-    size_t formats = o->len;
-    if (!chopin_pg__out_room(o, (size_t)n * 2)) return 0;
-    o->len += (size_t)n * 2;
-    chopin_pg__put_u16(o, (uint32_t)n);
-    chopin_pg__error_init(&e, &k->core->heap);                // untouched by what succeeds
-    for (int i = 0; i < n; i++) {
-        int format = chopin_pg__param_encode(&r->params[i], typed && i < s->param_count ? s->types[i] : 0, o, &e);
-        if (format < 0) return chopin_pg__encode_failed(r, &e, i + 1);
-        if (!o->status) chopin_pg__store16(o->ptr + formats + 2 * (size_t)i, (uint16_t)format);
+    chopin_pg__error_init(&e, &k->core->heap);
+    int format = chopin_pg__param_encode(&r->params[i], oid, &k->out, &e);
+    return format < 0 ? chopin_pg__encode_failed(r, &e, i + 1) : format;
+}
+
+/* All values. `formats`: where the format of each stands in the output. */
+static int chopin_pg__put_values(chopin_pg__conn *k, chopin_pg_rows *r, const chopin_pg__statement *s, size_t formats) {
+    bool typed = s && s->state == CHOPIN_PG__PREPARED;
+    for (int i = 0; i < r->param_count; i++) {
+        uint32_t oid = typed && i < s->param_count ? s->types[i] : 0;
+        int format = chopin_pg__param_quick(&r->params[i], oid, &k->out) ? 1 : chopin_pg__put_param(k, r, i, oid);
+        if (format < 0) return format;
+        if (!k->out.status) chopin_pg__store16(k->out.ptr + formats + 2 * (size_t)i, (uint16_t)format);
     }
     return 0;
+}
+
+/* The count of the values, twice; between them room for the format of each, which is 0 so far. */
+static void chopin_pg__put_counts(chopin_pg__out *o, int n) {
+    chopin_pg__put_u16(o, (uint32_t)n);
+    for (int i = 0; i < n; i++) chopin_pg__put_u16(o, 0);
+    chopin_pg__put_u16(o, (uint32_t)n);
 }
 
 /* Text for all, binary for all, or one by one. */
@@ -9584,11 +9652,51 @@ static int chopin_pg__put_bind(chopin_pg__conn *k, chopin_pg_rows *r, const chop
     size_t mark = chopin_pg__begin_message(o, 'B');
     chopin_pg__put_z(o, portal);
     chopin_pg__put_z(o, chopin_pg__str_z(s ? s->name : ""));
-    int rc = chopin_pg__put_params(k, r, s);
+    chopin_pg__put_counts(o, r->param_count);
+    int rc = chopin_pg__put_values(k, r, s, o->len - 2 - 2 * (size_t)r->param_count);
     if (rc < 0) return rc;
     r->binary = s && s->state == CHOPIN_PG__PREPARED;
     chopin_pg__put_result_formats(o, r->binary ? s->shape : NULL);
     chopin_pg__end_message(o, mark);
+    return 0;
+}
+
+/* What Bind and Execute of a known statement are made of, beside the values: always the same bytes. False: no memory, the long way must do. */
+static bool chopin_pg__ready_make(chopin_pg__core *c, chopin_pg__statement *s, int params) {
+    chopin_pg__out o = { .heap = &c->heap };
+    size_t mark = chopin_pg__begin_message(&o, 'B');
+    chopin_pg__put_u8(&o, 0);
+    chopin_pg__put_z(&o, chopin_pg__str_z(s->name));
+    chopin_pg__put_counts(&o, params);
+    size_t head = o.len;
+    chopin_pg__put_result_formats(&o, s->shape);
+    chopin_pg__end_message(&o, mark);
+    chopin_pg__put_execute(&o, chopin_pg__str("", 0), 0);
+    if (!o.status) s->ready = (uint8_t *)chopin_pg__alloc(&c->heap, o.len);
+    if (s->ready) {
+        memcpy(s->ready, o.ptr, o.len);
+        s->ready_head = head;
+        s->ready_size = o.len;
+    }
+    chopin_pg__out_done(&o);
+    return s->ready != NULL;
+}
+
+/* Bind and Execute from the bytes that are ready: a third of the instructions of writing each field. */
+static int chopin_pg__put_ready(chopin_pg__conn *k, chopin_pg_rows *r, const chopin_pg__statement *s) {
+    enum { EXECUTE = 10 };                                    // its bytes, which end the ready ones
+    chopin_pg__out *o = &k->out;
+    size_t at = o->len, tail = s->ready_size - s->ready_head;
+    chopin_pg__put_bytes(o, s->ready, s->ready_head);
+    int rc = chopin_pg__put_values(k, r, s, o->len - 2 - 2 * (size_t)r->param_count);
+    if (rc < 0) return rc;
+    chopin_pg__put_bytes(o, s->ready + s->ready_head, tail);
+    if (o->status) return 0;
+    size_t n = o->len - at - EXECUTE - 1;
+    if (n > chopin_pg__out_limit(o)) chopin_pg__out_fail(o, CHOPIN_PG_ARG);
+    else chopin_pg__store32(o->ptr + at + 1, (uint32_t)n);
+    r->binary = true;
+    r->steps  = "2x";
     return 0;
 }
 
@@ -9613,6 +9721,8 @@ static chopin_str chopin_pg__portal_name(const chopin_pg_rows *r, char *out, siz
 /* All messages of one statement. The steps say what will be answered. */
 static int chopin_pg__put_statement(chopin_pg__conn *k, chopin_pg_rows *r, chopin_pg__statement *s) {
     char name[24];
+    bool usual = s && s->state == CHOPIN_PG__PREPARED && !r->portal && !r->prepare_only && r->param_count == s->param_count;
+    if (usual && (s->ready || chopin_pg__ready_make(k->core, s, r->param_count))) return chopin_pg__put_ready(k, r, s);
     chopin_str portal = chopin_pg__portal_name(r, name, sizeof name);
     bool fresh = s && s->uses == 0 && s->state == CHOPIN_PG__PREPARING;
     if (fresh || !s) chopin_pg__put_parse(k, r, s ? s->name : "");
@@ -9711,7 +9821,7 @@ static void chopin_pg__span_pop(chopin_pg__core *c, chopin_pg_rows *r) {
 }
 
 /* The next message that lies here unread. It stays valid until the next call. */
-static bool chopin_pg__rows_message(chopin_pg__core *c, chopin_pg_rows *r, chopin_pg__frame *f) {
+static inline bool chopin_pg__rows_message(chopin_pg__core *c, chopin_pg_rows *r, chopin_pg__frame *f) {
     while (r->last && r->first.from == r->first.to) chopin_pg__span_pop(c, r);
     if (!r->last) return false;
     const uint8_t *at = r->first.block->data + r->first.from;
@@ -9732,8 +9842,7 @@ static bool chopin_pg__rows_message(chopin_pg__core *c, chopin_pg_rows *r, chopi
     return true;
 }
 
-static bool chopin_pg__cells_room(chopin_pg__core *c, chopin_pg_rows *r, uint32_t columns) {
-    if (columns <= r->cells_cap && r->cells) return true;
+static CHOPIN_PG__NOINLINE bool chopin_pg__cells_grow(chopin_pg__core *c, chopin_pg_rows *r, uint32_t columns) {
     uint32_t cap = columns < 8 ? 8 : columns;
     chopin_pg__cell *cells = (chopin_pg__cell *)chopin_pg__alloc(&c->heap, cap * sizeof *cells);
     if (!cells) return chopin_pg__rows_fail(r, CHOPIN_PG_MEMORY, "out of memory for a row of %u columns", (unsigned)columns), false;
@@ -9741,6 +9850,10 @@ static bool chopin_pg__cells_room(chopin_pg__core *c, chopin_pg_rows *r, uint32_
     r->cells     = cells;
     r->cells_cap = cap;
     return true;
+}
+
+static inline bool chopin_pg__cells_room(chopin_pg__core *c, chopin_pg_rows *r, uint32_t columns) {
+    return (columns <= r->cells_cap && r->cells) || chopin_pg__cells_grow(c, r, columns);
 }
 
 static bool chopin_pg__rows_take_row(chopin_pg__core *c, chopin_pg_rows *r, const chopin_pg__frame *f) {
@@ -9784,6 +9897,22 @@ static int chopin_pg__rows_step(chopin_pg__core *c, chopin_pg_rows *r) {
         if (f.type == 'C' || f.type == 'I') chopin_pg__rows_take_end(r, &f);
     }
     return 0;
+}
+
+/* The usual step, in a loop over rows that lie here: the next message is a row and nothing of the last one has to be given back. A binary COPY has the same
+ * form, unless one of its rows lies across messages. False: take the whole way. */
+static inline bool chopin_pg__rows_quick(chopin_pg_rows *r) {
+    bool flying = r->phase == CHOPIN_PG__FLYING;
+    if (!r->on_row || r->object.status || r->room.blocks || !r->last || r->first.to - r->first.from < 7) return false;
+    if (r->copy && (!r->copy_binary || r->pieces_at != r->pieces.len)) return false;
+    if (flying && r->conn->unread > CHOPIN_PG__UNREAD_MAX) return false;
+    const uint8_t *at = r->first.block->data + r->first.from;
+    size_t n = (size_t)chopin_pg__load32(at + 1) + 1;
+    if (at[0] != (r->copy ? 'd' : 'D') || !chopin_pg__read_cells(at + 5, n - 5, r->shape->columns, r->cells)) return false;
+    r->first.from += n;
+    r->unread     -= n;
+    if (flying) r->conn->unread -= n;
+    return true;
 }
 
 /* ---- what others may not do on a shared connection ---- */
@@ -10736,8 +10865,7 @@ static void chopin_pg__rows_unlink(chopin_pg *h, chopin_pg_rows *r) {
     r->before = r->after = NULL;
 }
 
-static void chopin_pg__event(chopin_pg__core *c, chopin_pg_event_kind kind, chopin_pg__conn *k, const chopin_pg_rows *r, int64_t began_ns) {
-    if (!c->options.on_event) return;
+static CHOPIN_PG__NOINLINE void chopin_pg__event_tell(chopin_pg__core *c, chopin_pg_event_kind kind, chopin_pg__conn *k, const chopin_pg_rows *r, int64_t began_ns) {
     chopin_pg_event e = { .kind = kind, .pid = k ? k->pid : 0, .sqlstate = "" };
     e.ns = began_ns ? chopin_pg__clock_ns() - began_ns : 0;
     if (r) {
@@ -10748,6 +10876,10 @@ static void chopin_pg__event(chopin_pg__core *c, chopin_pg_event_kind kind, chop
         e.sqlstate = r->object.status && r->object.error ? r->object.error->sqlstate : "";
     }
     c->options.on_event(c->options.event_ctx, &e);
+}
+
+static inline void chopin_pg__event(chopin_pg__core *c, chopin_pg_event_kind kind, chopin_pg__conn *k, const chopin_pg_rows *r, int64_t began_ns) {
+    if (c->options.on_event) chopin_pg__event_tell(c, kind, k, r, began_ns);
 }
 
 /* A small statement of our own, whose answer only has to come. */
@@ -10887,7 +11019,7 @@ static void chopin_pg__pool_idle(chopin_pg__pool *p, chopin_pg__conn *k) {
 
 /* Closes what is dead, old or has been idle for long; looks after what is on its way back. Cheap, and part of every acquire and release. */
 static void chopin_pg__pool_tend(chopin_pg__pool *p) {
-    int64_t now = p->core.now_ms = chopin_pg__clock_ms(), idle = p->core.options.idle_ms;
+    int64_t now = p->core.now_ms = chopin_pg__clock_near_ms(), idle = p->core.options.idle_ms;
     if (p->core.demoted) {
         p->core.demoted = false;
         p->core.epoch++;
@@ -10917,7 +11049,7 @@ static void chopin_pg__pool_tend(chopin_pg__pool *p) {
 /* After a second of idleness: what lies there to be read? S, N, A are fine; E or the end is not. After half a minute the server has to answer. */
 static bool chopin_pg__conn_alive(chopin_pg__conn *k, chopin_pg__waiter *w) {
     if (k->stage != CHOPIN_PG__READY || k->reader || k->depth > 0) return chopin_pg__usable(k);
-    int64_t idle = chopin_pg__clock_ms() - k->idle_since_ms;
+    int64_t idle = chopin_pg__clock_near_ms() - k->idle_since_ms;
     if (idle < 1000) return chopin_pg__usable(k);
     chopin_pg__receive(k, false);
     if (idle < 30000 || !w || !chopin_pg__usable(k) || !chopin_pg__pool_rider(k, NULL)) return chopin_pg__usable(k);
@@ -11266,6 +11398,23 @@ static void chopin_pg__put_earlier(chopin_pg *h, chopin_pg__conn *k, chopin_pg_r
     }
 }
 
+/* Puts it on its way without waiting: stays NEW when that is not possible. */
+static void chopin_pg__submit_now(chopin_pg *h, chopin_pg_rows *r) {
+    chopin_pg *own = chopin_pg__conn_handle(h);
+    chopin_pg__conn *k = own ? own->conn : chopin_pg__shared_now(h->pool);
+    if (!k || k->stage != CHOPIN_PG__READY || k->depth >= CHOPIN_PG__DEPTH_MAX || chopin_pg__out_waiting(k) > CHOPIN_PG__OUT_MAX) return;
+    if (own) chopin_pg__put_earlier(h, k, r);
+    chopin_pg__put_on(h, k, r, true);
+}
+
+/* Those sent after it found the connection full: as many of them as it takes now, so that they do not wait for one another. */
+static void chopin_pg__put_later(chopin_pg *h, chopin_pg_rows *r) {
+    for (chopin_pg_rows *q = r->after; q && q->phase == CHOPIN_PG__NEW && q->kept_args && !q->object.status; q = q->after) {
+        chopin_pg__submit_now(h, q);
+        if (q->phase == CHOPIN_PG__NEW) break;
+    }
+}
+
 /* Finds a connection, waiting if it must, and puts the operation on its way. */
 static int chopin_pg__submit(chopin_pg *h, chopin_pg_rows *r, chopin_pg__waiter *w) {
     chopin_pg *own = chopin_pg__conn_handle(h);
@@ -11281,16 +11430,9 @@ static int chopin_pg__submit(chopin_pg *h, chopin_pg_rows *r, chopin_pg__waiter 
     }
     if (!k) return r->phase = CHOPIN_PG__OVER, r->object.status;
     if (own) chopin_pg__put_earlier(h, k, r);
-    return r->phase == CHOPIN_PG__NEW ? chopin_pg__put_on(h, k, r, true) : 0;
-}
-
-/* The same without waiting: stays NEW when that is not possible. */
-static void chopin_pg__submit_now(chopin_pg *h, chopin_pg_rows *r) {
-    chopin_pg *own = chopin_pg__conn_handle(h);
-    chopin_pg__conn *k = own ? own->conn : chopin_pg__shared_now(h->pool);
-    if (!k || k->stage != CHOPIN_PG__READY || k->depth >= CHOPIN_PG__DEPTH_MAX || chopin_pg__out_waiting(k) > CHOPIN_PG__OUT_MAX) return;
-    if (own) chopin_pg__put_earlier(h, k, r);
-    chopin_pg__put_on(h, k, r, true);
+    int rc = r->phase == CHOPIN_PG__NEW ? chopin_pg__put_on(h, k, r, true) : 0;
+    if (rc == 0 && !own && !r->keeps_conn) chopin_pg__put_later(h, r);
+    return rc;
 }
 
 /* ---- when time is over ---- */
@@ -11444,7 +11586,7 @@ static void chopin_pg__rows_wait_in(chopin_pg *h, chopin_pg_rows *r, chopin_pg__
         break;
     }
     if (k) chopin_pg__pass(k);
-    if (k && k->shared && k->depth == 0) k->idle_since_ms = chopin_pg__clock_ms();
+    if (k && k->shared && k->depth == 0) k->idle_since_ms = k->core->now_ms;
 }
 
 /* Until a row, the end or an error is there; `to_end`: the end or an error. Its error, or 0. */
@@ -11528,8 +11670,9 @@ static int chopin_pg__text_check(chopin_pg__object *o, chopin_str sql) {
 static int chopin_pg__params_check(chopin_pg_rows *r) {
     chopin_pg_error e;
     if (r->param_count > CHOPIN_PG__PARAMS_MAX) return chopin_pg__object_fail(&r->object, CHOPIN_PG_ARG, "%d values, at most 65535 are possible: use arrays or COPY", r->param_count);
-    if (r->param_count > 0) chopin_pg__error_init(&e, r->object.heap);
     for (int i = 0; i < r->param_count; i++) {
+        if (chopin_pg__param_is_plain(r->params[i].kind)) continue;
+        chopin_pg__error_init(&e, r->object.heap);
         if (chopin_pg__param_check(&r->params[i], &e) < 0) return chopin_pg__encode_failed(r, &e, i + 1);
     }
     return 0;
@@ -11537,16 +11680,22 @@ static int chopin_pg__params_check(chopin_pg_rows *r) {
 
 /* Copies of the text and the values, so that the caller's may go. */
 static int chopin_pg__rows_keep_args(chopin_pg_rows *r) {
-    chopin_pg_param *copy = r->param_count ? (chopin_pg_param *)chopin_pg__arena_alloc(&r->kept, (size_t)r->param_count * sizeof *copy) : NULL;
-    bool ok = copy || !r->param_count;
-    r->sql = chopin_pg__arena_copy(&r->kept, r->sql);
+    size_t size = (size_t)r->param_count * sizeof(chopin_pg_param);
+    chopin_pg_param *copy = (chopin_pg_param *)chopin_pg__arena_alloc(&r->kept, size + r->sql.len + 1);
+    bool ok = copy != NULL;
+    if (ok) {
+        char *text = (char *)copy + size;
+        memcpy(text, r->sql.ptr, r->sql.len);
+        text[r->sql.len] = 0;
+        r->sql.ptr = text;
+    }
     r->kept_sql = r->kept_args = true;
     for (int i = 0; ok && i < r->param_count; i++) {
         copy[i] = r->params[i];
-        ok = chopin_pg__param_keep(&copy[i], &r->kept);
+        ok = chopin_pg__param_is_plain(copy[i].kind) || chopin_pg__param_keep(&copy[i], &r->kept);
     }
     r->params = copy;
-    return ok && r->sql.ptr ? 0 : chopin_pg__object_fail(&r->object, CHOPIN_PG_MEMORY, "out of memory for the values of a statement");
+    return ok ? 0 : chopin_pg__object_fail(&r->object, CHOPIN_PG_MEMORY, "out of memory for the values of a statement");
 }
 
 /* What is returned when there is no memory: they have no handle or pool, say MEMORY to everything, and nobody writes to them. */
@@ -11878,7 +12027,7 @@ static int chopin_pg__batch_commit(chopin_pg *h) {
    nothing more is sent. Rows travel in binary if all their types are ours, else as escaped text. An abandoned COPY is failed, so that no row stays.
    ========================================================================================================== */
 
-#define CHOPIN_PG__COPY_PIECE ((size_t)64 * 1024)
+#define CHOPIN_PG__COPY_PIECE ((size_t)60 * 1024)     // below KEEP_OUT: the buffer stays from piece to piece
 
 struct chopin_pg_copy {
     chopin_pg__object object;
@@ -12082,6 +12231,7 @@ static int chopin_pg__copy_text_value(chopin_pg_copy *c, chopin_pg__out *o, cons
 static const char chopin_pg__copy_signature[] = "PGCOPY\n\377\r\n";      // and its NUL: eleven bytes
 
 static int chopin_pg__copy_value(chopin_pg_copy *c, chopin_pg__out *o, const chopin_pg_param *p, int i, chopin_pg_error *e) {
+    if (c->binary && chopin_pg__param_quick(p, c->shape->column[i].oid, o)) return 0;
     int rc = chopin_pg__param_check(p, e);
     if (rc == 0 && !c->binary && i > 0) chopin_pg__put_u8(o, '\t');
     if (rc == 0) rc = c->binary ? chopin_pg__param_copy(p, c->shape->column[i].oid, o, e) : chopin_pg__copy_text_value(c, o, p, e);
@@ -12093,8 +12243,25 @@ static int chopin_pg__copy_value(chopin_pg_copy *c, chopin_pg__out *o, const cho
     return rc < 0 ? rc : 0;
 }
 
+/* The usual row: into a piece that is open and has room, of integers for binary columns that take them. False: take the whole way, nothing has happened. */
+static inline bool chopin_pg__copy_quick(chopin_pg_copy *c, const chopin_pg_param *values, int count) {
+    if (!c->piece_open || !c->binary || !c->shape || c->object.status || c->r->object.status || count != (int)c->shape->columns || c->r->phase != CHOPIN_PG__FLYING) return false;
+    chopin_pg__out *o = &c->r->conn->out;
+    size_t len = o->len;
+    if (len > CHOPIN_PG__COPY_PIECE || o->status || o->cap - len < 2 + 12 * (size_t)count) return false;
+    chopin_pg__store16(o->ptr + len, (uint16_t)count);
+    o->len = len + 2;
+    for (int i = 0; i < count; i++) {
+        if (!chopin_pg__param_quick(&values[i], c->shape->column[i].oid, o)) return o->len = len, false;
+    }
+    c->rows++;
+    c->bytes += (int64_t)(o->len - len);
+    return true;
+}
+
 CHOPIN_PG_API int chopin_pg_copy_row_(chopin_pg_copy *c, const chopin_pg_param *values, int count) {
     if (!c || !c->handle) return CHOPIN_PG_MEMORY;
+    if (chopin_pg__copy_quick(c, values, count)) return 0;
     chopin_pg__out *o = chopin_pg__copy_piece(c);
     if (!o) return chopin_pg__copy_state(c);
     if (!c->shape) return chopin_pg__object_fail(&c->object, CHOPIN_PG_ARG, "chopin_pg_copy_raw() takes bytes and lines, not typed rows");
@@ -12316,7 +12483,7 @@ static int chopin_pg__copy_step_binary(chopin_pg__core *c, chopin_pg_rows *r) {
         if (f.type != 'd') continue;
         if (r->pieces_at == r->pieces.len && r->copy_begun) {
             n = chopin_pg__copy_tuple(c, r, f.body, f.len);
-            if (n == (int64_t)f.len && r->on_row) return 1;  // the usual case: one message, one row, nothing is copied
+            if (n == (int64_t)f.len && r->on_row) return 1;  // one message, one row, nothing is copied
             r->on_row = false;
             if (n == -2) continue;
         }
@@ -13099,7 +13266,7 @@ static void chopin_pg__late_error(chopin_pg_rows *r) {
     if (r->late && !r->object.status) r->object.status = r->late;
 }
 
-CHOPIN_PG_API int chopin_pg_next(chopin_pg_rows *r) {
+static CHOPIN_PG__NOINLINE int chopin_pg__next(chopin_pg_rows *r) {
     if (chopin_pg__rows_gone(r)) return 0;
     if (r->nest) return r->nest->step && !r->object.status && r->nest->step(r->nest) > 0;
     chopin_pg *h = r->handle;
@@ -13120,6 +13287,8 @@ CHOPIN_PG_API int chopin_pg_next(chopin_pg_rows *r) {
     chopin_pg__tell(h, &r->object);
     return 0;
 }
+
+CHOPIN_PG_API int chopin_pg_next(chopin_pg_rows *r) { return r && (chopin_pg__rows_quick(r) || chopin_pg__next(r)); }
 
 CHOPIN_PG_API int chopin_pg_next_result(chopin_pg_rows *r) {
     if (chopin_pg__rows_gone(r) || r->nest || !r->scripted) return 0;

@@ -52,6 +52,7 @@ static struct {
     const void *loop_stack;
     size_t      loop_size;
     uint64_t    seed;
+    int         lazy_ms;                                    // looks at sockets only so long after it could have: what was asked is answered by then
     long        polls, switches;
 } fibers = { .current = -1 };
 
@@ -190,6 +191,7 @@ static void fibers_look(bool block) {
     }
     int64_t left = !block ? 0 : soonest == INT64_MAX ? 30000 : soonest > now ? soonest - now : 0;
     fibers.polls++;
+    if (block && fibers.lazy_ms) poll(NULL, 0, fibers.lazy_ms);
     int ready = poll(p, (nfds_t)n, left > 30000 ? 30000 : (int)left);
     if (block && ready == 0 && soonest == INT64_MAX) { fprintf(stderr, "pg_fibers.h: %d fibers wait for ever\n", fibers.running); abort(); }
     for (int i = 0; i < n; i++) {

@@ -3,7 +3,7 @@
 # CHOPIN_PG_OPTIONAL=1 says that this is known.
 pg_pure="test_pg_bytes test_pg_hash test_pg_error test_pg_wire test_pg_dsn test_pg_auth test_pg_value test_pg_param test_pg_glue"
 pg_hostile="test_pg_tls test_pg_hostile"
-pg_served="test_pg_conn test_pg_copy test_pg_listen test_pg_tx test_pg_pool test_pg_fibers test_pg_types test_pg_peers test_pg_http"
+pg_served="test_pg_conn test_pg_copy test_pg_listen test_pg_tx test_pg_pool test_pg_fibers test_pg_types test_pg_peers test_pg_http test_pg_tfb"
 pg_alone="test_pg_server"                               # fills its server and crashes it: nobody else is there meanwhile
 
 pg_install() {

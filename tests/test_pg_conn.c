@@ -259,6 +259,24 @@ static void notices_and_settings_come_at_any_time(void) {
     closed(db);
 }
 
+static void what_is_sent_beyond_the_depth_travels_together(void) {
+    enum { MANY = 500 };
+    chopin_pg *db = open_pool((chopin_pg_options){ .shared = 1 });
+    chopin_pg_rows *r[MANY];
+    int wrong = 0;
+    CHECK_EQ_INT(chopin_pg_ready(db), 0);
+    CHECK_EQ_INT(chopin_pg_end(chopin_pg_query(db, "select $1::int", 0)), 1);
+    uint64_t before = chopin_pg_stats(db).sends;
+    for (int i = 0; i < MANY; i++) r[i] = chopin_pg_send(db, "select $1::int", i);
+    for (int i = 0; i < MANY; i++) {
+        wrong += !chopin_pg_next(r[i]) || chopin_pg_i32(r[i], 0) != i;
+        wrong += chopin_pg_end(r[i]) != 1;
+    }
+    CHECK_EQ_INT(wrong, 0);
+    CHECK(chopin_pg_stats(db).sends - before <= 20);           // 128 at a time, not one by one
+    chopin_pg_close(db);
+}
+
 int main(int argc, char **argv) {
     TEST_ONLY(argc, argv);
     if (!getenv("CHOPIN_PG_URL")) { printf("SKIPPED no server: run by tests/pg.sh\n"); return 77; }
@@ -274,5 +292,6 @@ int main(int argc, char **argv) {
     RUN(the_next_host_is_tried);
     RUN(each_allocation_may_fail);
     RUN(notices_and_settings_come_at_any_time);
+    RUN(what_is_sent_beyond_the_depth_travels_together);
     return TEST_END();
 }

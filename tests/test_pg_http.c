@@ -4,17 +4,12 @@
 #include "../chopin.h"
 #include "../chopin_pg.h"
 #include "test.h"
-#include <pthread.h>
+#include "pg_web.h"
 
 enum { CLIENTS = 64 };
 
-static chopin_app *app;
-static pthread_t   server;
-
 /* ---- the server: a pool per worker, a scope per request ---- */
 
-static void quiet(void *ctx, chopin_pg_level level, const char *text) { (void)ctx; (void)level; (void)text; }
-static void hush(void *user, chopin_level level, const char *text) { (void)user; (void)level; (void)text; }
 static int worker_start(chopin_worker *w, void *user) {
     (void)user;
     chopin_pg *pool = chopin_pg_open(&(chopin_pg_options){ .url = getenv("CHOPIN_PG_URL"), .no_env = true, .wait = chopin_wait, .wait_ctx = w, .shared = 2, .exclusive = 4,
@@ -79,60 +74,6 @@ CHOPIN_GET(stats, "/stats") {
     return chopin_textf(c, 200, "%llu %llu %llu %d %d %d", (unsigned long long)s.queries, (unsigned long long)s.sends, (unsigned long long)s.receives, s.shared, s.exclusive, s.in_flight);
 }
 
-static void *serve(void *arg) { (void)arg; chopin_serve(app, "127.0.0.1:0"); return NULL; }
-static int port_of_server(void) {
-    for (int i = 0; i < 1000; i++) {
-        if (chopin_port(app, 0) > 0) return chopin_port(app, 0);
-        usleep(5000);
-    }
-    return 0;
-}
-
-/* ---- clients ---- */
-
-static int dial(void) {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port_of_server()), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct timeval limit = { 20, 0 };
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    if (connect(fd, (struct sockaddr *)&a, sizeof a)) { close(fd); return -1; }
-    return fd;
-}
-static void request(int fd, const char *path) {
-    char text[200];
-    int  n = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path);
-    if (send(fd, text, (size_t)n, MSG_NOSIGNAL) != n) test__check(false, __FILE__, __LINE__, "a request sent");
-}
-/* The body of one reply, status in *status; the buffer is overwritten by the next call. */
-static const char *reply(int fd, int *status) {
-    static char text[65536];
-    size_t have = 0;
-    *status = 0;
-    while (have < sizeof text - 1) {
-        ssize_t n = recv(fd, text + have, sizeof text - 1 - have, 0);
-        if (n <= 0) return "";
-        text[have += (size_t)n] = '\0';
-        char *body = strstr(text, "\r\n\r\n"), *length = strstr(text, "Content-Length: ");
-        if (body && length && (size_t)(text + have - body - 4) >= strtoul(length + 16, NULL, 10)) { *status = atoi(text + 9); return body + 4; }
-    }
-    return "";
-}
-static const char *get(const char *path, int *status) {
-    static char body[65536];
-    int fd = dial();
-    request(fd, path);
-    snprintf(body, sizeof body, "%s", reply(fd, status));
-    close(fd);
-    return body;
-}
-static int64_t direct(const char *sql) {                     // asked of the server itself, past the worker
-    chopin_pg *pg = chopin_pg_open(&(chopin_pg_options){ .url = getenv("CHOPIN_PG_URL"), .no_env = true, .log = quiet });
-    chopin_pg_rows *r = chopin_pg_value(pg, sql);
-    int64_t n = chopin_pg_i64(r, 0);
-    if (chopin_pg_end(r) < 0) { printf("  %s: %s\n", sql, chopin_pg_why(pg)); n = -1; }
-    chopin_pg_close(pg);
-    return n;
-}
 /* Within six seconds the worker's connections are all idle, outside transactions. A pool looks after what is on its way back whenever it is used. */
 static bool settles(void) {
     int64_t busy = 1;
@@ -233,21 +174,19 @@ static void handlers_that_end_badly_leave_clean_connections(void) {
 int main(int argc, char **argv) {
     TEST_ONLY(argc, argv);
     if (!getenv("CHOPIN_PG_URL")) { printf("SKIPPED test_pg_http: no server; run it by tests/pg.sh\n0 passed, 0 failed\n"); return 77; }
-    app = chopin_new(&(chopin_options){ .workers = 1, .quiet = true, .no_env = true, .no_signals = true, .contain_faults = true, .max_faults = 100,
-                                        .log = hush, .on_worker_start = worker_start, .on_worker_stop = worker_stop });
-    chopin_mount_all(app);
+    web_app = chopin_new(&(chopin_options){ .workers = 1, .quiet = true, .no_env = true, .no_signals = true, .contain_faults = true, .max_faults = 100,
+                                        .log = web_hush, .on_worker_start = worker_start, .on_worker_stop = worker_stop });
+    chopin_mount_all(web_app);
     direct("select 1 from (select 1) x");
     chopin_pg *pg = chopin_pg_open(&(chopin_pg_options){ .url = getenv("CHOPIN_PG_URL"), .no_env = true, .log = quiet });
     if (chopin_pg_exec(pg, "create table http_log (id int8)") < 0) printf("%s\n", chopin_pg_why(pg));
-    pthread_create(&server, NULL, serve, NULL);
+    web_start();
     RUN(answers_belong_to_their_questions);
     RUN(writes_are_shared_by_the_fibers_of_a_turn);
     RUN(transactions_wait_for_their_turn);
     RUN(clients_that_leave_take_their_queries_with_them);
     RUN(handlers_that_end_badly_leave_clean_connections);
-    chopin_stop(app);
-    pthread_join(server, NULL);
-    chopin_free(app);
+    web_stop();
     chopin_pg_exec(pg, "drop table http_log");
     chopin_pg_close(pg);
     return TEST_END();

@@ -852,17 +852,27 @@ static int64_t recovers(chopin_pg *db, int ms) {
     } while (now_ms() - from < ms);
     return -1;
 }
+/* Until the server has noticed that a backend was killed and throws everybody out: before that a new connection still works, and is lost a moment later. */
+static bool thrown_out(chopin_pg *watch) {
+    int64_t from = now_ms();
+    while (ask(watch, 1) == 0 && now_ms() - from < 10000) sleep_ms(1);
+    sleep_ms(50);
+    return now_ms() - from < 10000;
+}
 static void recovers_from_a_killed_sibling(void) {          // kill -9 of one backend: the server throws everybody out, with WARNING 57P02 and EOF
     control("start");
     chopin_pg *db = open_url(env("CHOPIN_PG_SPARE_URL"));
     for (int round = 0; round < 2; round++) {
         CHECK_EQ_INT(ask(db, 1), 0);
-        chopin_pg *pin = chopin_pg_pin(db);
+        chopin_pg *pin = chopin_pg_pin(db), *other = open_url(env("CHOPIN_PG_SPARE_URL")), *watch = chopin_pg_pin(other);
         int64_t victim = number(pin, "select pg_backend_pid()");
+        CHECK_EQ_INT(ask(watch, 1), 0);
         chopin_pg_rows *r[10];
         for (int i = 0; i < 10; i++) r[i] = chopin_pg_send(db, i == 0 ? "select $1::int8 from pg_sleep(0.5)" : "select $1::int8", (int64_t)i);
         chopin_pg_exec(db, "select 1 from pg_sleep(0.05)");
         CHECK(kill((pid_t)victim, SIGKILL) == 0);
+        CHECK(thrown_out(watch));
+        chopin_pg_close(other);
         for (int i = 0; i < 10; i++) {
             bool row = chopin_pg_next(r[i]);
             if (row) CHECK_EQ_INT(chopin_pg_i64(r[i], 0), i);

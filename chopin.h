@@ -8463,7 +8463,6 @@ static bool chopin__uring_attach(chopin__io *io, chopin__port *port, bool shared
     (void)shared;
     if (port->kind == CHOPIN__CONNECTION) { port->ready = CHOPIN__OUT; return true; }
     if (port->kind != CHOPIN__WAITER) return true;
-    if (fcntl(port->fd, F_GETFD) < 0) return false;
     chopin__uring_poll(io, port, CHOPIN__U_WAIT, (unsigned)((port->armed & CHOPIN__IN ? POLLIN | EPOLLRDHUP : 0) | (port->armed & CHOPIN__OUT ? POLLOUT : 0)), 0);
     return true;
 }
@@ -8798,7 +8797,7 @@ static bool chopin__uring_waited(chopin__port *port, int32_t res, chopin__event 
     int armed = port->armed;
     int ready = (res & (POLLIN | EPOLLRDHUP | POLLHUP | POLLERR) ? CHOPIN__IN : 0) | (res & (POLLOUT | POLLHUP | POLLERR) ? CHOPIN__OUT : 0);
     port->armed = 0;
-    return chopin__event_is(event, port, CHOPIN__IN, res < 0 ? armed : ready & armed, NULL);
+    return chopin__event_is(event, port, CHOPIN__IN, res == -EBADF ? CHOPIN_INVALID : res < 0 ? armed : ready & armed, NULL);
 }
 
 /* The port is gone: buffers, descriptors and bytes still want to be given back. */

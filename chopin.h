@@ -276,6 +276,7 @@ typedef struct chopin_route_options {
     int         handler_timeout_ms;   /* as in chopin_options          (default: the app's) */
     int         body_stall_ms;        /* as in chopin_options          (default: the app's) */
     int         min_body_rate;        /* as in chopin_options          (default: the app's) */
+    size_t      stack_size;           /* its handler needs so much, up to 1 GiB: all fibers of the app get it, and cost what they touch  (default: the app's) */
     void       *user;                 /* chopin_route_user() returns it */
     const chopin_handler *use;        /* NULL-terminated list of middleware of this route alone */
 } chopin_route_options;
@@ -11838,7 +11839,7 @@ static void chopin__fault_signal(int sig, siginfo_t *info, void *context) {
         return;
     }
     bool overflow = sig == SIGSEGV && chopin__fiber_overflowed(&w->fibers, w->fibers.current, info->si_addr);
-    snprintf(w->fallen_why, sizeof w->fallen_why, overflow ? "stack overflow (raise chopin_options.stack_size): %s at %p, address %p" : "fault contained: %s at %p, address %p",
+    snprintf(w->fallen_why, sizeof w->fallen_why, overflow ? "stack overflow (raise chopin_options.stack_size, or the route's): %s at %p, address %p" : "fault contained: %s at %p, address %p",
              chopin__fault_name(sig), chopin__fault_pc(context), sig == SIGABRT ? NULL : info->si_addr);
     w->fault_pc = chopin__fault_pc(context);
     w->fault_signal = sig;
@@ -12316,6 +12317,8 @@ static const char *const *chopin__server_words(chopin__server *s, const char *co
 }
 
 /* ---- options: one table says name, default, range and environment of each ---- */
+enum { CHOPIN__STACK_MOST = 1 << 30 };
+
 typedef struct chopin__option {         // text in place: pointers would be relocated at load, and cost three times as much
     char        name[21], unit[4];
     bool        is_int;                 // else size_t
@@ -12358,7 +12361,7 @@ static const chopin__option chopin__options[] = {
     CHOPIN__SIZE(compress_min,         "B",   1024,    1,     0),
     CHOPIN__SIZE(max_queue,            "B",   1 << 20, 1,     1 << 30),
     CHOPIN__SIZE(max_parked,           "",    16000,   1,     1000000),
-    CHOPIN__SIZE(stack_size,           "B",   1 << 16, 16384, 1 << 30),
+    CHOPIN__SIZE(stack_size,           "B",   1 << 16, 16384, CHOPIN__STACK_MOST),
     CHOPIN__INT (offload_threads,      "",    0,       0,     64),
     CHOPIN__INT (offload_queue,        "",    1024,    1,     1 << 20),
     CHOPIN__INT (header_timeout_ms,    "ms",  10000,   -1,    INT_MAX),
@@ -12523,11 +12526,12 @@ static int chopin__server_add_route(chopin__server *s, chopin__endpoint *e) {
     return CHOPIN_OK;
 }
 
-static void chopin__route_options_resolve(const chopin_options *o, chopin_route_options *r) {
+static void chopin__route_options_resolve(chopin_options *o, chopin_route_options *r) {
     if (!r->max_body)           r->max_body = o->max_body;
     if (!r->handler_timeout_ms) r->handler_timeout_ms = o->handler_timeout_ms;
     if (!r->body_stall_ms)      r->body_stall_ms = o->body_stall_ms;
     if (!r->min_body_rate)      r->min_body_rate = o->min_body_rate;
+    o->stack_size = chopin__max(o->stack_size, chopin__min(r->stack_size, CHOPIN__STACK_MOST));      // one size for all: any fiber may have to run it
 }
 
 static chopin__endpoint *chopin__server_new_endpoint(chopin__server *s, chopin_group *group, const char *method, const char *pattern,

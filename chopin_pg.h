@@ -8412,7 +8412,7 @@ struct chopin_pg__conn {
     chopin_pg__session session;
     chopin_pg__setting *settings;
     int                setting_count;
-    bool               hot_standby, read_only, rounded_floats;
+    bool               hot_standby, read_only;
     uint32_t           version, pid;      // version: of the protocol
     uint8_t            key[256];
     size_t             key_len;
@@ -9277,18 +9277,23 @@ static int chopin_pg__on_types(chopin_pg__conn *k, const chopin_pg__frame *f) {
     return 0;
 }
 
+/* The shape that a T describes. NULL: the connection is broken, and `*rc` is what breaking it gave. */
+static chopin_pg__shape *chopin_pg__shape_read(chopin_pg__conn *k, const chopin_pg__frame *f, int *rc) {
+    unsigned columns;
+    size_t   names;
+    bool     good = chopin_pg__check_fields(f, &columns, &names);
+    chopin_pg__shape *s = good ? chopin_pg__shape_new(&k->core->heap, f, columns, names) : NULL;
+    if (!s) *rc = good ? chopin_pg__conn_break(k, CHOPIN_PG_MEMORY, "out of memory for the description of a result") : chopin_pg__malformed(k, f);
+    return s;
+}
+
 /* T or n: with it a statement is known. */
 static int chopin_pg__on_shape(chopin_pg__conn *k, const chopin_pg__frame *f, size_t from, size_t to) {
     chopin_pg_rows *r = k->current;
     chopin_pg__shape *shape = NULL;
-    unsigned columns;
-    size_t   names;
     if (!r || k->skipping) return chopin_pg__unexpected(k, f);
-    if (f->type == 'T') {
-        if (!chopin_pg__check_fields(f, &columns, &names)) return chopin_pg__malformed(k, f);
-        shape = chopin_pg__shape_new(&k->core->heap, f, columns, names);
-        if (!shape) return chopin_pg__conn_break(k, CHOPIN_PG_MEMORY, "out of memory for the description of a result");
-    }
+    int rc = 0;
+    if (f->type == 'T' && !(shape = chopin_pg__shape_read(k, f, &rc))) return rc;
     if (r->simple && f->type == 'T') {
         chopin_pg__shape_drop(&k->core->heap, k->script_shape);
         k->script_shape = shape;
@@ -11234,28 +11239,28 @@ static chopin_pg__conn *chopin_pg__exclusive_try(chopin_pg__pool *p, chopin_pg *
     return NULL;
 }
 
-static chopin_pg__conn *chopin_pg__exclusive_get(chopin_pg *h, chopin_pg__waiter *w, chopin_pg__object *o, int64_t deadline_ms) {
+/* Tries until one is clean and ours. NULL: `o` says why, or all of them broke. */
+static chopin_pg__conn *chopin_pg__exclusive_take(chopin_pg *h, chopin_pg__waiter *w, chopin_pg__object *o, int64_t until) {
     chopin_pg__pool *p = h->pool;
-    chopin_pg__core *c = &p->core;
-    chopin_pg__conn *k = NULL;
-    int64_t began = chopin_pg__clock_ns(), until = chopin_pg__sooner(deadline_ms, chopin_pg__deadline(c->options.acquire_ms));
-    for (int tries = 0; !k && !o->status && tries < 100; tries++) {
-        k = chopin_pg__exclusive_try(p, h, w, o, until);
+    for (int tries = 0; !o->status && tries < 100; tries++) {
+        chopin_pg__conn *k = chopin_pg__exclusive_try(p, h, w, o, until);
         if (k && k->stage < CHOPIN_PG__READY && chopin_pg__conn_await(k, w, o, until) < 0) {     // handed over while still connecting
             chopin_pg__pool_idle(p, k);
             return NULL;
         }
-        if (k && k->place == CHOPIN_PG__BUSY && chopin_pg__usable(k) && chopin_pg__conn_free_to_use(k)) break;
-        if (k) {                                              // handed over unclean or dead
-            bool clean = chopin_pg__usable(k) && chopin_pg__exclusive_adopt(k, w);
-            if (!clean) {
-                k->place = CHOPIN_PG__IDLE;
-                k = NULL;
-            }
-        }
+        if (!k) continue;
+        if (k->place == CHOPIN_PG__BUSY && chopin_pg__usable(k) && chopin_pg__conn_free_to_use(k)) return k;
+        if (chopin_pg__usable(k) && chopin_pg__exclusive_adopt(k, w)) return k;                  // it was handed over unclean
+        k->place = CHOPIN_PG__IDLE;
     }
-    if (!k) chopin_pg__object_fail(o, CHOPIN_PG_CONNECT, "connections break as soon as they are made");
-    if (!k) return NULL;
+    return NULL;
+}
+
+static chopin_pg__conn *chopin_pg__exclusive_get(chopin_pg *h, chopin_pg__waiter *w, chopin_pg__object *o, int64_t deadline_ms) {
+    chopin_pg__core *c = &h->pool->core;
+    int64_t began = chopin_pg__clock_ns(), until = chopin_pg__sooner(deadline_ms, chopin_pg__deadline(c->options.acquire_ms));
+    chopin_pg__conn *k = chopin_pg__exclusive_take(h, w, o, until);
+    if (!k) return chopin_pg__object_fail(o, CHOPIN_PG_CONNECT, "connections break as soon as they are made"), NULL;
     uint64_t ns = (uint64_t)(chopin_pg__clock_ns() - began);
     c->counters.acquired++;
     c->counters.acquire_ns += ns;

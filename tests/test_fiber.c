@@ -1517,7 +1517,7 @@ static void panic_and_crash_cost_one_request(void) {
 }
 
 static void overflow_hits_the_guard_page(void) {
-    dies_alone("overflow", "stack overflow (raise chopin_options.stack_size)");
+    dies_alone("overflow", "stack overflow (raise chopin_options.stack_size, or the route's)");
 }
 
 static void no_containment_is_no_containment(void) {

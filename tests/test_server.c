@@ -887,6 +887,22 @@ static void options_are_resolved_once(void) {
     chopin_free(app);
 }
 
+static int deep(chopin_ctx *c) {
+    volatile char frame[1 << 20];
+    size_t sum = 0;
+    for (size_t i = 0; i < sizeof frame; i += 4096) frame[i] = 1;
+    for (size_t i = 0; i < sizeof frame; i += 4096) sum += (size_t)frame[i];
+    return chopin_textf(c, 200, "%zu", sum);
+}
+static void a_route_may_ask_for_more_stack(void) {
+    chopin_app *app = chopin_new(&(chopin_options){ .no_env = true, .quiet = true, .no_signals = true });
+    chopin_route(app, "GET", "/deep", deep, &(chopin_route_options){ .stack_size = 2 << 20 });
+    chopin_route(app, "GET", "/flat", deep, &(chopin_route_options){ .stack_size = 4096 });
+    CHECK_EQ_INT(chopin_options_of(app)->stack_size, 2 << 20);               // the most that any of them asks for
+    CHECK_BODY(chopin_test_request(app, CHOPIN_STR("GET /deep HTTP/1.1\r\nHost: t\r\n\r\n"), NULL), "256");
+    chopin_free(app);
+}
+
 static void options_out_of_range_are_named(void) {
     static const struct { chopin_options o; const char *name; } bad[] = {
         { { .workers = -1 }, "workers" },               { { .workers = 5000 }, "workers" },             { { .max_connections = 16000001 }, "max_connections" },
@@ -1121,6 +1137,7 @@ int main(int argc, char **argv) {
     RUN(or_getters_never_answer);
     RUN(request_memory_is_zeroed_bounded_and_ends_in_reverse);
     RUN(options_are_resolved_once);
+    RUN(a_route_may_ask_for_more_stack);
     RUN(options_out_of_range_are_named);
     RUN(bad_environment_stops_the_start);
     RUN(limits_are_printed);

@@ -8227,7 +8227,7 @@ enum { CHOPIN__URING_ENTRIES = 1024, CHOPIN__URING_BUFFERS = 1024, CHOPIN__URING
 typedef enum chopin__uring_kind { CHOPIN__U_NOTHING, CHOPIN__U_RECV, CHOPIN__U_INPUT, CHOPIN__U_ACCEPT, CHOPIN__U_SEND, CHOPIN__U_ROOM, CHOPIN__U_HANGUP, CHOPIN__U_WAIT, CHOPIN__U_WAKE } chopin__uring_kind;
 
 /* chopin__port.live */
-enum { CHOPIN__LIVE_IN = 1, CHOPIN__LIVE_ENDING = 2, CHOPIN__LIVE_ROOM = 4, CHOPIN__LIVE_HANGUP = 8, CHOPIN__LIVE_POLL = 16 };    // POLL: IN is a poll
+enum { CHOPIN__LIVE_IN = 1, CHOPIN__LIVE_ENDING = 2, CHOPIN__LIVE_ROOM = 4, CHOPIN__LIVE_HANGUP = 8, CHOPIN__LIVE_POLL = 16, CHOPIN__LIVE_TOLD = 32 };    // POLL: IN is a poll; TOLD: a result of its send has come
 
 typedef struct chopin__held {           // input that came while its port was stopped, oldest first
     struct chopin__held *next;
@@ -8291,6 +8291,11 @@ static chopin__sqe *chopin__uring_wish(chopin__uring *u, unsigned opcode, int fd
 
 static inline uint64_t chopin__uring_id(const chopin__io *io, const chopin__port *port, chopin__uring_kind kind) {
     return chopin__slab_id(io->ports, port) | (uint64_t)kind << 24;
+}
+
+/* Whose it is; NULL: nobody's any more. */
+static inline chopin__port *chopin__uring_port(const chopin__io *io, uint64_t user_data) {
+    return chopin__slab_get(io->ports, user_data & ~(UINT64_C(0xff) << 24));
 }
 
 static void chopin__uring_cancel(chopin__io *io, const chopin__port *port, chopin__uring_kind kind) {
@@ -8510,7 +8515,7 @@ static inline bool chopin__uring_send(chopin__io *io, chopin__port *port) {
     chopin__sqe   *s = chopin__uring_wish(io->state, CHOPIN__OP_SEND, port->fd, chopin__uring_id(io, port, CHOPIN__U_SEND));
     s->addr = (uint64_t)(uintptr_t)p->ptr;
     s->len = (uint32_t)p->len;
-    s->op_flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    s->op_flags = MSG_NOSIGNAL | MSG_DONTWAIT | MSG_WAITALL;                       // less than all of it is a failure: see chopin__uring_hush()
     chopin__count(&io->sends);
     port->result = (int32_t)p->len;
     port->taken = p;
@@ -8778,6 +8783,7 @@ static bool chopin__uring_short_send(chopin__io *io, chopin__port *port, int32_t
 static inline bool chopin__uring_sent(chopin__io *io, chopin__port *port, int32_t res, chopin__event *event) {
     chopin__piece *p = port->taken;
     port->sending = false;
+    port->live &= (uint8_t)~CHOPIN__LIVE_TOLD;
     if (CHOPIN__UNLIKELY(res != (int32_t)p->len)) return chopin__uring_short_send(io, port, res, event);
     chopin__pool_give(&io->pieces->blocks, p);
     if (CHOPIN__LIKELY(!(port->armed & CHOPIN__OUT))) return false;
@@ -8827,7 +8833,7 @@ static inline bool chopin__uring_result(chopin__io *io, const chopin__cqe *e, ch
     chopin__uring_kind kind = (chopin__uring_kind)(e->user_data >> 24 & 0xff);
     if (CHOPIN__UNLIKELY(kind == CHOPIN__U_NOTHING)) return false;
     if (CHOPIN__UNLIKELY(kind == CHOPIN__U_WAKE)) { chopin__uring_woken(io, e); return false; }
-    chopin__port *port = chopin__slab_get(io->ports, e->user_data & ~(UINT64_C(0xff) << 24));
+    chopin__port *port = chopin__uring_port(io, e->user_data);
     if (CHOPIN__UNLIKELY(!port)) { chopin__uring_stray(io, e); return false; }
     switch (kind) {
     case CHOPIN__U_RECV:   return chopin__uring_received(io, port, e, event);
@@ -8855,15 +8861,49 @@ static void chopin__uring_enable(chopin__io *io) {
     chopin__uring_woken(io, NULL);
 }
 
+/* Sends are done when they have been handed over: each takes at once what its socket takes. Where nobody waits for the news, only a failure is to be told:
+ * else the sleep that begins with the same call would end with it, and each reply would cost a second call. */
+static void chopin__uring_hush(const chopin__io *io, chopin__uring *u) {
+    for (uint32_t i = u->handed; i != u->tail; i++) {
+        chopin__sqe *s = &u->sqes[i & u->sq_mask];
+        if (s->opcode != CHOPIN__OP_SEND) continue;
+        const chopin__port *port = chopin__uring_port(io, s->user_data);
+        s->flags = port && !(port->armed & CHOPIN__OUT) ? CHOPIN__SQE_SKIP_SUCCESS : 0;
+    }
+}
+
+/* Of those that were handed over since `from`, what has succeeded: all that no result speaks of. */
+static void chopin__uring_hushed(chopin__io *io, chopin__uring *u, uint32_t from) {
+    for (uint32_t at = u->head; at != u->seen; at++) {
+        const chopin__cqe *e = &u->cqes[at & u->cq_mask];
+        chopin__port *port = (e->user_data >> 24 & 0xff) == CHOPIN__U_SEND ? chopin__uring_port(io, e->user_data) : NULL;
+        if (port) port->live |= CHOPIN__LIVE_TOLD;
+    }
+    for (; from != u->handed; from++) {
+        const chopin__sqe *s = &u->sqes[from & u->sq_mask];
+        if (s->opcode != CHOPIN__OP_SEND || !(s->flags & CHOPIN__SQE_SKIP_SUCCESS)) continue;
+        chopin__port *port = chopin__uring_port(io, s->user_data);
+        if (port->live & CHOPIN__LIVE_TOLD) continue;
+        port->sending = false;
+        chopin__pool_give(&io->pieces->blocks, port->taken);
+    }
+    for (uint32_t i = u->handed; i != u->tail; i++) {        // the kernel had no memory for them: who knows what is true when they go
+        if (u->sqes[i & u->sq_mask].opcode == CHOPIN__OP_SEND) u->sqes[i & u->sq_mask].flags = 0;
+    }
+}
+
 static void chopin__uring_fetch(chopin__io *io, int64_t until_ms) {
     chopin__uring *u = io->state;
     if (CHOPIN__UNLIKELY(!u->enabled)) chopin__uring_enable(io);
+    uint32_t from = u->handed;
     bool busy = u->agenda.first || u->head != chopin__uring_load(u->cq_tail);
     int64_t left = until_ms == CHOPIN__NEVER ? -1 : until_ms - chopin__clock_ms();
     chopin__agenda_turn(&u->agenda);
     chopin__count(&io->waits);
+    if (!u->polled) chopin__uring_hush(io, u);               // what a thread of the kernel sends is done we do not know when
     chopin__uring_enter(u, busy || (left < 0 && until_ms != CHOPIN__NEVER) ? 0 : left, true);
     u->seen = chopin__uring_load(u->cq_tail);
+    if (!u->polled) chopin__uring_hushed(io, u, from);
     u->fetched = true;
 }
 

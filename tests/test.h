@@ -42,7 +42,7 @@ static inline int test__end(void) {
 
 #define CHECK(condition)            test__check(!!(condition), __FILE__, __LINE__, #condition)
 #define CHECK_EQ_INT(got, want)     test__equal((long long)(got), (long long)(want), __FILE__, __LINE__, #got)
-#define CHECK_STR(view, want)       test__str((view).ptr, (view).len, want, __FILE__, __LINE__, #view)   /* evaluates `view` twice */
+#define CHECK_STR(view, want)       __extension__ ({ __typeof__(view) test__view = (view); test__str((const char *)test__view.ptr, test__view.len, want, __FILE__, __LINE__, #view); })
 #define TEST_ONLY(count, arguments) (test__all.argc = (count), test__all.argv = (arguments))
 #define RUN(test)                   test__run(test, #test)
 #define TEST_END()                  test__end()

@@ -157,10 +157,9 @@ static void pieces_and_rows_come_out(void) {
     chopin_pg *db = with_table();
     run(db, "insert into cp select g, 'x' || g, '\\x01', g / 4.0 from generate_series(1, 20000) g");
     chopin_pg_rows *r = chopin_pg_copy_out(db, "copy cp (id, t) to stdout (format csv)");
-    size_t bytes = 0, lines = 0;
+    size_t lines = 0;
     while (chopin_pg_next(r)) {
         chopin_str s = chopin_pg_text(r, 0);
-        bytes += s.len;
         for (size_t i = 0; i < s.len; i++) lines += s.ptr[i] == '\n';
     }
     CHECK_EQ_INT(chopin_pg_end(r), 20000);

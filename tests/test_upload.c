@@ -397,7 +397,7 @@ static void continue_is_sent_when_the_first_part_is_wanted(void) {
 
 static void hostile_names_stay_in_the_folder(void) {
     static const char *const names[] = {
-        "../../../../tmp/owned", "..", ".", "/etc/passwd", "C:\\\\windows\\\\x.exe", "..\\\\..\\\\x", "a/b/c", ".htaccess", "-rf", "~root", "con", "x\x7f\x01y", "\xff\xfe", "....//x", "a\\\"b", "%2e%2e%2fx", "\xe2\x80\xae" "gpj.exe",
+        "../../../../tmp/owned", "..", ".", "/etc/passwd", "C:\\\\windows\\\\x.exe", "..\\\\..\\\\x", "a/b/c", ".htaccess", "-rf", "~root", "con", "x\x7f\x01y", "\xff\xfe", "....//x", "a\\\"b", "%2e%2e%2fx", ("\xe2\x80\xae" "gpj.exe"),
     };
     chopin_app *app = app_new();
     char        parent[80], body[800];

@@ -7789,6 +7789,7 @@ typedef struct chopin__io {
     int                  wake_fd;       // what ends a sleep, with epoll and io_uring
     const char          *why;           // what open() found missing
     bool                 sqpoll;        // chopin_options.sqpoll, for io_uring
+    bool                 eager;         // chopin_options.defer_accept: who is accepted has sent something
     _Atomic int          outside;       // what other threads are at work on for a parked handler: >>script lets real time pass meanwhile
 } chopin__io;
 
@@ -7977,6 +7978,8 @@ static inline void chopin__socket_send(chopin__io *io, chopin__port *port, bool 
 #define CHOPIN__EPOLL_ACCEPTS 64        // of one listener and turn
 #define CHOPIN__EPOLL_WAKE    UINT64_MAX
 
+enum { CHOPIN__EPOLL_REGISTERED, CHOPIN__EPOLL_UNREAD, CHOPIN__EPOLL_READ };     // chopin__port.live
+
 typedef struct chopin__epoll {
     int            fd;
     bool           fetched;             // this turn has called epoll_wait
@@ -8005,7 +8008,7 @@ static void chopin__epoll_close(chopin__io *io, chopin__heap *heap) {
     io->state = NULL;
 }
 
-static bool chopin__epoll_attach(chopin__io *io, chopin__port *port, bool shared) {
+static bool chopin__epoll_register(chopin__io *io, chopin__port *port, bool shared) {
     chopin__epoll *e = io->state;
     struct epoll_event event = { .data.u64 = chopin__slab_id(io->ports, port) };
     switch ((chopin__port_kind)port->kind) {
@@ -8015,7 +8018,17 @@ static bool chopin__epoll_attach(chopin__io *io, chopin__port *port, bool shared
                                           | (port->armed & CHOPIN__OUT ? EPOLLOUT : 0) | EPOLLONESHOT; break;
     case CHOPIN__TICKETED:   break;
     }
+    port->live = CHOPIN__EPOLL_REGISTERED;
     return epoll_ctl(e->fd, EPOLL_CTL_ADD, port->fd, &event) == 0;
+}
+
+/* Where clients have spoken before they are accepted, a connection is read first and registered in the turn after, if it is still there:
+ * a short one never is, which saves a call. */
+static bool chopin__epoll_attach(chopin__io *io, chopin__port *port, bool shared) {
+    if (port->kind != CHOPIN__CONNECTION || !io->eager) return chopin__epoll_register(io, port, shared);
+    port->ready = CHOPIN__IN | CHOPIN__OUT;
+    port->live = CHOPIN__EPOLL_UNREAD;
+    return true;
 }
 
 /* Its remembered readiness will be acted upon in the next turn. */
@@ -8083,6 +8096,13 @@ static inline bool chopin__epoll_recv(chopin__io *io, chopin__port *port, chopin
 
 /* What can be done for a port, output first: room for answers comes before more questions. */
 static bool chopin__epoll_run(chopin__io *io, chopin__port *port, chopin__event *event) {
+    if (CHOPIN__UNLIKELY(port->live == CHOPIN__EPOLL_UNREAD) && port->armed & CHOPIN__IN) {
+        port->live = CHOPIN__EPOLL_READ;
+        chopin__epoll_list(io, port);
+        return chopin__epoll_recv(io, port, event);
+    }
+    if (CHOPIN__UNLIKELY(port->live != CHOPIN__EPOLL_REGISTERED) && !chopin__epoll_register(io, port, false))
+        return chopin__event_is(event, port, CHOPIN__HUNG, 0, NULL);
     bool in = port->armed & CHOPIN__IN && port->ready & CHOPIN__IN;
     if (port->armed & CHOPIN__OUT && port->ready & CHOPIN__OUT && chopin__epoll_send(io, port)) {
         if (in) chopin__epoll_list(io, port);
@@ -12150,6 +12170,7 @@ static bool chopin__worker_init(chopin_worker *w, chopin__site *site, int index,
     chopin__heap *heap = &site->heap;
     w->ctx_size = chopin__ctx_size(site);
     w->wait_cap = o->epoll_timeout_ms;
+    w->io.eager = o->defer_accept;
     chopin__pool_init(&w->pieces.blocks, heap, o->write_buffer + sizeof(chopin__piece), 256);
     chopin__pool_init(&w->pieces.nodes, heap, sizeof(chopin__piece), 1024);
     chopin__pool_init(&w->inputs, heap, chopin__max(o->read_buffer, o->max_head + 2), 256);

@@ -103,10 +103,10 @@ pg_under() {
 pg_short() { PG_MUST=1; pg_install; export CHOPIN_TEST_VALUES=40 CHOPIN_TEST_SEEDS=1 CHOPIN_TEST_STRIDE=$1 CHOPIN_TEST_QUERIES=20000; }
 part_pg_asan() {
     pg_short 16
-    pg_under pg-clang-asan "$pg_pure $pg_hostile" "$pg_served" clang $asan -O1 -g
-    pg_under pg-gcc-asan "" "$pg_alone" gcc $asan -O1 -g
+    pg_under pg-clang-asan "$pg_pure $pg_hostile" "$pg_served" clang $asan -O0 -g
+    pg_under pg-gcc-asan "" "$pg_alone" gcc $asan -O0 -g
 }
-part_pg_tsan() { pg_short 16; pg_under pg-tsan "" "test_pg_http test_pg_server" clang $tsan -O1 -g; }
+part_pg_tsan() { pg_short 16; pg_under pg-tsan "" "test_pg_http test_pg_server" clang $tsan -O0 -g; }
 
 # Other machines: 32 bits, and one that is big-endian; only the rooms that know of bytes and words.
 # Flags under which C evaluates a float as a float: the tests compare with constants.

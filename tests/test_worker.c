@@ -291,6 +291,11 @@ static bool at_end(int fd) {
     return recv(fd, &byte, 1, 0) == 0;
 }
 
+static void reset(int fd) {
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger)) == 0);
+    close(fd);
+}
+
 #define PING "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -1051,6 +1056,60 @@ static void listeners_are_tuned_as_asked(void) {
     server_end(&s);
 }
 
+enum { LARGE_ECHO = 4 << 20 };
+
+static void deferred(chopin_options *o) {
+    o->defer_accept = true;
+    o->max_body = LARGE_ECHO;
+}
+
+/* Sends it all, then reads it all: meanwhile the reply does not fit into the socket. */
+static bool echoes_large_body(int fd) {
+    static char sent[LARGE_ECHO], got[LARGE_ECHO];
+    char        head[4096];
+    ssize_t     n = 0;
+    for (size_t i = 0; i < sizeof sent; i++) sent[i] = (char)('a' + i % 23);
+    if (!say(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4194304\r\n\r\n") || !say_bytes(fd, sent, sizeof sent)) return false;
+    usleep(20000);
+    size_t len = 0, skip = 0;
+    while (!skip && len < sizeof head - 1 && (n = recv(fd, head + len, sizeof head - 1 - len, 0)) > 0) {
+        len += (size_t)n;
+        head[len] = 0;
+        const char *end = strstr(head, "\r\n\r\n");
+        skip = end ? (size_t)(end + 4 - head) : 0;
+    }
+    size_t have = len - skip;
+    memcpy(got, head + skip, have);
+    while (have < sizeof got && (n = recv(fd, got + have, sizeof got - have, 0)) > 0) have += (size_t)n;
+    return have == sizeof got && !memcmp(sent, got, sizeof got);
+}
+
+/* Who is accepted with bytes is read before the system watches it. It is watched all the same: for the rest of a head, for the next request, for room, for a farewell. */
+static void those_who_speak_first_are_watched_later(void) {
+    server s;
+    server_with(&s, deferred);
+    int port = server_start(&s, "127.0.0.1:0"), fd = dial(port);
+    for (int i = 0; i < 3; i++) CHECK_EQ_INT(ask_on(fd, PING), 200);
+    close(fd);
+    fd = dial(port);
+    CHECK(say(fd, "GET /ping HT"));
+    usleep(20000);
+    CHECK_EQ_INT(ask_on(fd, "TP/1.1\r\nHost: x\r\n\r\n"), 200);
+    close(fd);
+    fd = dial(port);
+    CHECK(echoes_large_body(fd));
+    CHECK_EQ_INT(ask_on(fd, "GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), 200);
+    CHECK(at_end(fd));
+    close(fd);
+    fd = dial(port);
+    uint64_t parked = chopin_counters_of(s.app).parked;
+    CHECK(say(fd, GET("/nap/20000")));
+    UNTIL(chopin_counters_of(s.app).parked > parked);
+    reset(fd);
+    UNTIL(chopin_counters_of(s.app).closed == 4);
+    server_end(&s);
+}
+
 static void many_workers_accept(void) {
     static int fds[400];
     server s;
@@ -1652,11 +1711,6 @@ static void close_ends_an_embedded_server_at_once(void) {
     server_free(&s);
 }
 
-static void reset(int fd) {
-    CHECK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger)) == 0);
-    close(fd);
-}
-
 /* Data and reset arrive as one event: the data may have to wait, the reset may not. */
 static void a_reset_behind_data_wakes_its_handler(void) {
     for (int parked = 0; parked < 2; parked++) {             // the request itself came with the reset, or more did while its handler waited
@@ -1895,6 +1949,7 @@ int main(int argc, char **argv) {
     RUN(restart_loses_no_connection);
     RUN(many_workers_accept);
     RUN(listeners_are_tuned_as_asked);
+    RUN(those_who_speak_first_are_watched_later);
     RUN(a_thousand_sleeping_requests_finish_together);
     RUN(emfile_recovers_by_itself);
     RUN(one_connection_too_many_is_503);

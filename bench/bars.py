@@ -103,8 +103,7 @@ def mark_bars(result):
 
 
 def of_shape(result):
-    latency = ("p99_us", "p99") if result.shape.rate else ("half_p99_us", "p99 at half load")
-    peers = peer_bars(result, "cpu_us", "CPU") + peer_bars(result, *latency)
+    peers = peer_bars(result, "cpu_us", "CPU") + peer_bars(result, "half_p99_us", "p99 at half load")
     found = floor_bars(result) + uring_bar(result) + peers + named_bars(result) + mark_bars(result)
     return list({row["what"]: row for row in found}.values())    # nginx may be both the best peer and named
 

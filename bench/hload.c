@@ -146,7 +146,7 @@ static void complete(int i, uint64_t now) {
     n_all++;
     if (measuring) {
         n_measured++;
-        record(now - c->due);
+        record(now, now - c->due);
     }
     if (c->inflight && --c->inflight) return;
     if (connection_per_request || c->closing) hang_up(c);

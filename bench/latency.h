@@ -3,6 +3,8 @@
 #define LATENCY_H
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -14,18 +16,24 @@ static uint64_t now_ns(void) {
 
 /* ---- latencies: a histogram with 64 steps an octave, so within 1.6 % -------------------------------------- */
 
-enum { STEP_BITS = 6, STEPS = 1 << STEP_BITS, SLOTS = 64 << STEP_BITS };
+enum { STEP_BITS = 6, STEPS = 1 << STEP_BITS, SLOTS = 64 << STEP_BITS, SLICE_NS = 100000000, SLICES = 6000 };
 
-static uint64_t histogram[SLOTS], slowest;
+typedef struct { uint64_t count[SLOTS], total, slowest; } histogram;
 
-static void record(uint64_t ns) {
-    if (ns > slowest) slowest = ns;
-    if (ns < STEPS) {
-        histogram[ns]++;
-        return;
+static histogram all_latencies, of_slice;
+static uint64_t  slice_end;
+static double    slice_p99[SLICES];      // microseconds, one for each tenth of a second that is over
+static int       slices;
+
+static void add(histogram *h, uint64_t ns) {
+    int slot = (int)ns;
+    if (ns >= STEPS) {
+        int shift = 63 - __builtin_clzll(ns) - STEP_BITS;
+        slot = ((shift + 1) << STEP_BITS) + (int)(ns >> shift) - STEPS;
     }
-    int shift = 63 - __builtin_clzll(ns) - STEP_BITS;
-    histogram[((shift + 1) << STEP_BITS) + (int)(ns >> shift) - STEPS]++;
+    h->count[slot]++;
+    h->total++;
+    if (ns > h->slowest) h->slowest = ns;
 }
 
 static double slot_ns(int slot) {
@@ -34,16 +42,38 @@ static double slot_ns(int slot) {
     return (double)((uint64_t)((slot & (STEPS - 1)) + STEPS) << shift);
 }
 
-static double quantile_us(double q) {
-    uint64_t total = 0, seen = 0;
-    for (int i = 0; i < SLOTS; i++) total += histogram[i];
-    if (!total) return 0;
-    uint64_t wanted = (uint64_t)(q * (double)total);
+static double quantile_us(const histogram *h, double q) {
+    uint64_t seen = 0, wanted = (uint64_t)(q * (double)h->total);
+    if (!h->total) return 0;
     for (int i = 0; i < SLOTS; i++) {
-        seen += histogram[i];
+        seen += h->count[i];
         if (seen > wanted) return slot_ns(i) / 1e3;
     }
-    return (double)slowest / 1e3;
+    return (double)h->slowest / 1e3;
+}
+
+static void end_slice(uint64_t now) {
+    if (of_slice.total && slices < SLICES) slice_p99[slices++] = quantile_us(&of_slice, .99);
+    memset(&of_slice, 0, sizeof of_slice);
+    slice_end = now + SLICE_NS;
+}
+
+static void record(uint64_t now, uint64_t ns) {
+    if (now >= slice_end) end_slice(now);
+    add(&all_latencies, ns);
+    add(&of_slice, ns);
+}
+
+static int by_value(const void *a, const void *b) {
+    const double *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* The median of the p99s of tenths of a second: a pause of the machine spoils one of them, not the result. */
+static double p99_of_slices(void) {
+    if (!slices) return quantile_us(&all_latencies, .99);
+    qsort(slice_p99, (size_t)slices, sizeof *slice_p99, by_value);
+    return slice_p99[slices / 2];
 }
 
 /* ---- the report ------------------------------------------------------------------------------------------ */
@@ -61,8 +91,9 @@ static double seconds_between(const moment *first, const moment *last) { return 
 
 /* The last members of the line of JSON: latencies in microseconds, CPU seconds of the generator itself. */
 static void print_latencies(const moment *first, const moment *last) {
-    printf("\"p50\": %.2f, \"p90\": %.2f, \"p99\": %.2f, \"p999\": %.2f, \"max\": %.2f, ", quantile_us(.5),
-           quantile_us(.9), quantile_us(.99), quantile_us(.999), (double)slowest / 1e3);
+    const histogram *h = &all_latencies;
+    printf("\"p50\": %.2f, \"p90\": %.2f, \"p99\": %.2f, \"p999\": %.2f, \"max\": %.2f, \"p99_slices\": %.2f, ", quantile_us(h, .5),
+           quantile_us(h, .9), quantile_us(h, .99), quantile_us(h, .999), (double)h->slowest / 1e3, p99_of_slices());
     printf("\"cl_user\": %.4f, \"cl_sys\": %.4f}\n", last->user - first->user, last->sys - first->sys);
 }
 #endif

@@ -121,14 +121,15 @@ def timed(args, build, running):
     latency = {} if by_wrk(args, shape) and shape.depth > 1 else report
     return {"void": void_reason(shape, report, use), "n": report["n"], "cpu_us": cpu / max(1, report["n"]) * 1e6,
             "rps": report["n"] / report["s"], "p50_us": latency.get("p50"), "p99_us": latency.get("p99"),
-            "p999_us": latency.get("p999"), "server_busy": server_busy, "load_busy": load_busy,
+            "p999_us": latency.get("p999"), "half_p99_us": report["p99_slices"] if rate_of(args, shape) else None, "server_busy": server_busy, "load_busy": load_busy,
             "limited": not rate_of(args, shape) and load_busy > 0.95 > server_busy, "foreign": others / wall / 2}
 
 
 def at_half_load(args, build, running):
-    """p99 at the shape's `half` requests a second, from the same running server; None where that tells nothing."""
+    """p99 at the shape's `half` requests a second, from the same running server; None where that tells nothing.
+    The median of those of tenths of a second: one pause of the machine would decide that of a whole one."""
     shape = running.shape
-    if not shape.half or rate_of(args, shape):
+    if not shape.half:
         return None
     try:
         report = run_load(args, hload_command(build, shape, running.port, HALF_S, shape.half, 0.2))
@@ -137,7 +138,7 @@ def at_half_load(args, build, running):
         return None
     if report["errs"] or report["non200"] or not report["n"]:
         return None
-    return max(report["p99"], STUCK_US if report["stuck"] else 0)
+    return max(report["p99_slices"], STUCK_US if report["stuck"] else 0)
 
 
 def measure(args, build, server, shape, cpus):
@@ -146,7 +147,8 @@ def measure(args, build, server, shape, cpus):
         with lib.Running(server, shape, cpus) as running:
             warm_up(args, build, running)
             result = timed(args, build, running)
-            result["half_p99_us"] = None if result["void"] else at_half_load(args, build, running)
+            if not result["void"] and not rate_of(args, shape):
+                result["half_p99_us"] = at_half_load(args, build, running)
             return result
     except (lib.Bad, lib.Unavailable) as why:
         return {"void": str(why)}

@@ -119,7 +119,7 @@ static void hear(conn *c, uint64_t now, bool go_on) {
     if (measuring) {
         n_measured++;
         n_bytes += echo_len;
-        record(now - c->due);
+        record(now, now - c->due);
     }
     if (go_on) say(c, now);
 }

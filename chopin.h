@@ -12257,7 +12257,7 @@ static void chopin__worker_cut(chopin_worker *w) {
    ========================================================================================================== */
 
 typedef struct chopin__address_spec {   // one chopin_listen()
-    struct chopin__address_spec *next;
+    _Atomic(struct chopin__address_spec *) next;     // chopin_port() may look meanwhile
     char                   *text;       // as given, for messages
     struct sockaddr_storage bound;      // what the first worker got: port 0 is resolved here
     socklen_t               bound_len;
@@ -12294,7 +12294,8 @@ typedef struct chopin__server {
     chopin_group  *groups;              // all others
     chopin__use   *last_use;
     chopin__endpoint *last_endpoint;
-    chopin__address_spec *addresses, *last_address;
+    _Atomic(chopin__address_spec *) addresses;
+    chopin__address_spec *last_address;
     chopin_worker **workers;            // ended ones stay until chopin_free: handles point at them ...
     chopin_worker  *past;               // ... those of earlier runs in this list
     _Atomic int    worker_count, live;  // made; running

@@ -2,11 +2,12 @@
 # build.sh - the header under every way to build it: compilers, standards, optimizers, switches, linkers, machines.
 # Each line of output below is a failure, but for the last one, which counts. Compilers that are not installed are skipped.
 #     tests/build.sh            all
-#     tests/build.sh WORD...    only cases whose name holds one of the words
+#     tests/build.sh WORD...    only cases whose name holds one of the words, and none of those given as -WORD
 cd "$(dirname "$0")" || exit 1
 out=$(mktemp -d) || exit 1
 trap 'rm -rf "$out"' EXIT INT TERM
-passed=0 failed=0 skipped=0 words=$*
+passed=0 failed=0 skipped=0 words="" others=""
+for word; do case $word in -*) others="$others ${word#-}" ;; *) words="$words $word" ;; esac; done
 
 strict="-Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -pedantic -Werror"
 strict_cpp="-std=c++17 -Wall -Wextra -Wshadow -Wconversion -pedantic -Werror"
@@ -16,6 +17,7 @@ define="'-DCHOPIN_HEADER=\"$header\"'"
 have() { command -v "$1" >/dev/null 2>&1; }
 
 wanted() {
+    for word in $others; do case $1 in *"$word"*) return 1 ;; esac; done
     [ -z "$words" ] && return 0
     for word in $words; do case $1 in *"$word"*) return 0 ;; esac; done
     return 1
@@ -62,7 +64,7 @@ have clang && two_files "clang tsan" clang "-std=c11 -O1 -g -fsanitize=thread"
 two_files "cc alone" cc ""
 
 # C++ sees declarations and links with C
-wanted "++" && sh -c "cc -O1 $define -c build_c.c -o $out/c.o"
+{ wanted g++ || wanted clang++; } && sh -c "cc -O1 $define -c build_c.c -o $out/c.o"
 for cxx in g++ clang++; do
     have $cxx || { skip "$cxx"; continue; }
     for standard in c++17 c++20; do

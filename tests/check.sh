@@ -88,8 +88,10 @@ part_style() {
 }
 
 part_build() {
-    if [ -x tests/build.sh ]; then run_one build.sh $out/build.log tests/build.sh
-    else claim "tests/build.sh is there" 1; fi
+    enqueue "build.sh gcc"    $out/build_gcc.log   tests/build.sh gcc g++
+    enqueue "build.sh clang"  $out/build_clang.log tests/build.sh clang
+    enqueue "build.sh others" $out/build_other.log tests/build.sh -gcc -g++ -clang
+    run_queue
 }
 
 # ---- tests under tools ----
@@ -105,21 +107,29 @@ tests_under() {
 }
 part_gcc_asan()   { tests_under gcc-asan   gcc   $asan; }
 part_clang_asan() { tests_under clang-asan clang $asan; }
-part_gcc_tsan()   { tests_under gcc-tsan   gcc   $tsan; }
 part_clang_tsan() { tests_under clang-tsan clang $tsan; }
+
+# The other compiler's view of threads: only those tests that have any.
+part_gcc_tsan() {
+    build_names $out/gcc-tsan "$on_sockets" gcc $tsan -O0 -g
+    build_names $out/gcc-tsan/uring "$on_sockets" gcc $tsan -O0 -g '-DKIT_BACKEND="uring"'
+    queue_names $out/gcc-tsan "gcc-tsan " "$on_sockets"
+    queue_names $out/gcc-tsan/uring "gcc-tsan uring:" "$on_sockets"
+    run_queue
+}
 
 # At -O0: an optimizer may test an unset value whose outcome does not matter, which valgrind cannot know. What faults on purpose is left out (valgrind
 # reports each), and test_worker with it.
 part_valgrind() {
-    local name names
-    for name in test_http1 test_body test_guard test_json test_response test_memory test_time test_server test_security test_conn test_fiber; do
-        [ -e tests/$name.c ] || continue
+    local name names tests="test_http1 test_body test_guard test_json test_response test_memory test_time test_server test_security test_conn test_fiber"
+    build_names $out/valgrind "$tests" gcc -O0 -g -DCHOPIN_WITH_VALGRIND -DCHOPIN_NO_SIMD
+    for name in $tests; do
         names=""
         [ $name = test_fiber ] && names=$(grep -oE 'RUN\([a-z0-9_]+\)' tests/$name.c | sed 's/RUN(//; s/)//' | grep -vE 'overflow|retired|crash|null_write|abort|every_exit|containment|build_behaves')
-        gcc -O0 -g -DCHOPIN_WITH_VALGRIND -DCHOPIN_NO_SIMD tests/$name.c -o $out/$name.valgrind -pthread -lm >$out/$name.build 2>&1 ||
-            { claim "valgrind $name does not compile" 1 $out/$name.build; continue; }
-        run_one "valgrind $name" $out/$name.valgrind.log valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite $out/$name.valgrind $names
+        if [ ! -x $out/valgrind/$name ]; then claim "valgrind $name does not compile" 1 $out/valgrind/$name.build; continue; fi
+        enqueue "valgrind $name" $out/valgrind/$name.log valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite $out/valgrind/$name $names
     done
+    run_queue
 }
 
 # live_under NAME COMPILER FLAGS: the examples, built so, under curl, raw sockets, wrk and a browser; the sanitizer must stay silent.
@@ -128,9 +138,10 @@ live_under() {
     build_examples $out/$name "$@" -O0 -g
     for one in $(example_names); do [ -x $out/$name/$one ] || claim "$name $one compiles" 1 $out/$name/$one.build; done
     for backend in epoll uring; do
-        run_one "$name $backend" $out/$name-$backend.log python3 tests/live.py --sanitized --backend $backend --load-seconds 3 $out/$name
+        enqueue "$name $backend" $out/$name-$backend.log python3 tests/live.py --sanitized --backend $backend --load-seconds 3 $out/$name
     done
-    run_one "$name live_auth" $out/$name-auth.log python3 tests/live_auth.py --sanitized $out/$name
+    enqueue "$name live_auth" $out/$name-auth.log python3 tests/live_auth.py --sanitized $out/$name
+    run_queue
     run_browser "$name browser" $out/$name-browser.log $out/$name
 }
 part_live_asan() { live_under live-asan clang $asan; }
@@ -212,7 +223,7 @@ fuzz() {
     return $status
 }
 part_fuzz() {
-    local source seconds=${FUZZ_SECONDS:-10} jobs=()
+    local source seconds=${FUZZ_SECONDS:-8} jobs=()
     for source in tests/fuzz_*.c; do
         fuzz "$source" "$seconds" >$out/$(basename "$source" .c).log 2>&1 &
         jobs+=("$!:$source")
@@ -224,7 +235,7 @@ finish_fuzzers() {
     local job status
     for job; do
         status=0; wait "${job%%:*}" || status=$?
-        claim "${job#*:} finds nothing in ${FUZZ_SECONDS:-10} s" $status $out/$(basename "${job#*:}" .c).log
+        claim "${job#*:} finds nothing in ${FUZZ_SECONDS:-8} s" $status $out/$(basename "${job#*:}" .c).log
     done
     return 0
 }

@@ -9,14 +9,12 @@ cc=${CC:-cc}
 out=build/tests
 
 say "building"
-build_all $out $cc $strict -O0 -g &
-mkdir -p build/examples
-for source in examples/*.c; do
-    name=$(basename "$source" .c)
-    $cc $strict -O0 -g -pthread "$source" -o "build/examples/$name" -lm >"build/examples/$name.build" 2>&1
-    claim "examples/$name.c compiles without a warning" $? "build/examples/$name.build"
+build_all $out $cc $strict -O0 -g
+build_examples build/examples $cc $strict -O0 -g
+for name in $(example_names); do
+    [ -x build/examples/$name ]
+    claim "examples/$name.c compiles without a warning" $? build/examples/$name.build
 done
-wait
 say "running"
 export TEST_TIMEOUT=240
 for backend in epoll uring; do enqueue "live.py $backend" $out/live-$backend.log python3 tests/live.py --backend $backend build/examples; done

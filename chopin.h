@@ -897,6 +897,7 @@ __asm__(".cfi_sections .debug_frame");
 #include <linux/sockios.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
@@ -7787,6 +7788,8 @@ typedef struct chopin__io {
     _Atomic uint64_t     receives, sends, waits;   // system calls made, for the tests and the counters
     void                *state;         // the backend's own
     int                  wake_fd;       // what ends a sleep, with epoll and io_uring
+    int                  alarm_fd;      // what ends it in time; -1: none could be had
+    int64_t              alarm_at;      // when that will
     const char          *why;           // what open() found missing
     bool                 sqpoll;        // chopin_options.sqpoll, for io_uring
     bool                 eager;         // chopin_options.defer_accept: who is accepted has sent something
@@ -7920,7 +7923,14 @@ static void chopin__agenda_remove(chopin__agenda *a, chopin__port *port) {
 
 static bool chopin__wake_open(chopin__io *io) {
     io->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    io->alarm_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    io->alarm_at = CHOPIN__NEVER;
     return io->wake_fd >= 0;
+}
+
+static void chopin__wake_close(chopin__io *io) {
+    if (io->wake_fd >= 0) close(io->wake_fd);
+    if (io->alarm_fd >= 0) close(io->alarm_fd);
 }
 
 static void chopin__wake_up(chopin__io *io) {
@@ -7928,10 +7938,33 @@ static void chopin__wake_up(chopin__io *io) {
     (void)ignored;
 }
 
-static void chopin__wake_drain(const chopin__io *io) {
+static void chopin__wake_drain(int fd) {
     uint64_t drop;
-    ssize_t  ignored = read(io->wake_fd, &drop, sizeof drop);
+    ssize_t  ignored = read(fd, &drop, sizeof drop);
     (void)ignored;
+}
+
+static void chopin__alarm_rang(chopin__io *io) {
+    chopin__wake_drain(io->alarm_fd);
+    io->alarm_at = CHOPIN__NEVER;
+}
+
+/* Will the alarm end a sleep by then? It may do so earlier: it stays set while others sleep and wake, since a limit for each sleep costs
+ * the kernel a timer each time, 2 % of a request of a single connection. */
+static bool chopin__alarm_set(chopin__io *io, int64_t until_ms) {
+    if (io->alarm_at <= until_ms) return true;
+    struct itimerspec at = { .it_value = { .tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000 * 1000000) } };
+    if (io->alarm_fd < 0 || timerfd_settime(io->alarm_fd, TFD_TIMER_ABSTIME, &at, NULL) != 0) return false;
+    io->alarm_at = until_ms;
+    return true;
+}
+
+/* How long to sleep: -1 until something happens, the alarm being something. */
+static int chopin__sleep_ms(chopin__io *io, int64_t until_ms) {
+    if (until_ms <= 0) return 0;
+    if (chopin__alarm_set(io, until_ms)) return -1;
+    int64_t left = until_ms - chopin__clock_ms();
+    return left < 0 ? 0 : left > 3600000 ? 3600000 : (int)left;
 }
 
 static int64_t chopin__now_of_clock(chopin__io *io) { (void)io; return chopin__clock_ms(); }
@@ -7977,6 +8010,7 @@ static inline void chopin__socket_send(chopin__io *io, chopin__port *port, bool 
 #define CHOPIN__EPOLL_BATCH   512
 #define CHOPIN__EPOLL_ACCEPTS 64        // of one listener and turn
 #define CHOPIN__EPOLL_WAKE    UINT64_MAX
+#define CHOPIN__EPOLL_ALARM   (UINT64_MAX - 1)
 
 enum { CHOPIN__EPOLL_REGISTERED, CHOPIN__EPOLL_UNREAD, CHOPIN__EPOLL_READ };     // chopin__port.live
 
@@ -7996,14 +8030,16 @@ static bool chopin__epoll_open(chopin__io *io, chopin__heap *heap) {
     e->fd = epoll_create1(EPOLL_CLOEXEC);
     io->state = e;
     struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.u64 = CHOPIN__EPOLL_WAKE };
-    return chopin__wake_open(io) && e->fd >= 0 && epoll_ctl(e->fd, EPOLL_CTL_ADD, io->wake_fd, &event) == 0;
+    struct epoll_event alarm = { .events = EPOLLIN | EPOLLET, .data.u64 = CHOPIN__EPOLL_ALARM };
+    return chopin__wake_open(io) && e->fd >= 0 && epoll_ctl(e->fd, EPOLL_CTL_ADD, io->wake_fd, &event) == 0
+        && (io->alarm_fd < 0 || epoll_ctl(e->fd, EPOLL_CTL_ADD, io->alarm_fd, &alarm) == 0);
 }
 
 static void chopin__epoll_close(chopin__io *io, chopin__heap *heap) {
     chopin__epoll *e = io->state;
     if (!e) return;
     if (e->fd >= 0) close(e->fd);
-    if (io->wake_fd >= 0) close(io->wake_fd);
+    chopin__wake_close(io);
     chopin__release(heap, e, sizeof *e);
     io->state = NULL;
 }
@@ -8144,10 +8180,13 @@ static inline bool chopin__epoll_event(chopin__io *io, chopin__port *port, uint3
     return chopin__epoll_run(io, port, event);
 }
 
-static int chopin__epoll_timeout(int64_t until_ms) {
-    if (until_ms == CHOPIN__NEVER) return -1;
-    int64_t left = until_ms - chopin__clock_ms();
-    return left < 0 ? 0 : left > 3600000 ? 3600000 : (int)left;
+/* As chopin__sys_recv(). */
+static inline int chopin__sys_epoll_wait(int fd, struct epoll_event *events, int max, int ms) {
+#if defined(SYS_epoll_pwait) && !defined(CHOPIN__FIBER_TSAN)
+    return (int)syscall(SYS_epoll_pwait, fd, events, max, ms, NULL, 8);
+#else
+    return epoll_wait(fd, events, max, ms);
+#endif
 }
 
 static void chopin__epoll_fetch(chopin__io *io, int64_t until_ms) {
@@ -8156,7 +8195,7 @@ static void chopin__epoll_fetch(chopin__io *io, int64_t until_ms) {
     chopin__agenda_turn(&e->agenda);
     e->at = 0;
     chopin__count(&io->waits);
-    e->count = epoll_wait(e->fd, e->events, CHOPIN__EPOLL_BATCH, busy ? 0 : chopin__epoll_timeout(until_ms));
+    e->count = chopin__sys_epoll_wait(e->fd, e->events, CHOPIN__EPOLL_BATCH, busy ? 0 : chopin__sleep_ms(io, until_ms));
     if (e->count < 0) e->count = 0;                          // EINTR: a signal, whose handler has set what it wants to say
     e->fetched = true;
 }
@@ -8167,7 +8206,8 @@ static bool chopin__epoll_wait(chopin__io *io, int64_t until_ms, chopin__event *
     if (e->accepting && chopin__epoll_accept(io, event)) return true;
     while (e->at < e->count) {
         struct epoll_event *now = &e->events[e->at++];
-        if (now->data.u64 == CHOPIN__EPOLL_WAKE) { chopin__wake_drain(io); continue; }
+        if (CHOPIN__UNLIKELY(now->data.u64 == CHOPIN__EPOLL_WAKE)) { chopin__wake_drain(io->wake_fd); continue; }
+        if (CHOPIN__UNLIKELY(now->data.u64 == CHOPIN__EPOLL_ALARM)) { chopin__alarm_rang(io); continue; }
         chopin__port *port = chopin__slab_get(io->ports, now->data.u64);
         if (port && chopin__epoll_event(io, port, now->events, event)) return true;
     }
@@ -8244,7 +8284,7 @@ enum {                                  // numbers of the kernel's interface
 enum { CHOPIN__URING_ENTRIES = 1024, CHOPIN__URING_BUFFERS = 1024, CHOPIN__URING_BUFFERS_FIRST = 32, CHOPIN__URING_PART = 16384, CHOPIN__URING_DIRECT = 32768, CHOPIN__URING_NOBODY = -1, CHOPIN__URING_KEPT = -2 };
 
 /* What a result belongs to, in bits 24 to 31 of user_data; below stands the index in the slab, above its generation. */
-typedef enum chopin__uring_kind { CHOPIN__U_NOTHING, CHOPIN__U_RECV, CHOPIN__U_INPUT, CHOPIN__U_ACCEPT, CHOPIN__U_SEND, CHOPIN__U_ROOM, CHOPIN__U_HANGUP, CHOPIN__U_WAIT, CHOPIN__U_WAKE } chopin__uring_kind;
+typedef enum chopin__uring_kind { CHOPIN__U_NOTHING, CHOPIN__U_RECV, CHOPIN__U_INPUT, CHOPIN__U_ACCEPT, CHOPIN__U_SEND, CHOPIN__U_ROOM, CHOPIN__U_HANGUP, CHOPIN__U_WAIT, CHOPIN__U_WAKE, CHOPIN__U_ALARM } chopin__uring_kind;
 
 /* chopin__port.live */
 enum { CHOPIN__LIVE_IN = 1, CHOPIN__LIVE_ENDING = 2, CHOPIN__LIVE_ROOM = 4, CHOPIN__LIVE_HANGUP = 8, CHOPIN__LIVE_POLL = 16, CHOPIN__LIVE_TOLD = 32 };    // POLL: IN is a poll; TOLD: a result of its send has come
@@ -8468,7 +8508,7 @@ static void chopin__uring_close(chopin__io *io, chopin__heap *heap) {
         chopin__uring_close_unsent(u);
     }
     if (u->fd >= 0) close(u->fd);
-    if (io->wake_fd >= 0) close(io->wake_fd);
+    chopin__wake_close(io);
     if (u->rings) munmap(u->rings, u->rings_size);
     if (u->sqes) munmap(u->sqes, u->sqes_size);
     if (u->ring) munmap(u->ring, CHOPIN__URING_BUFFERS * sizeof(chopin__uring_buf));
@@ -8843,16 +8883,22 @@ static void chopin__uring_stray(chopin__io *io, const chopin__cqe *e) {
     }
 }
 
-static void chopin__uring_woken(chopin__io *io, const chopin__cqe *e) {
-    if (e) chopin__wake_drain(io);
-    if (e && e->flags & CHOPIN__CQE_MORE) return;
-    chopin__uring_poll_for(io->state, io->wake_fd, (uint64_t)CHOPIN__U_WAKE << 24, POLLIN, CHOPIN__POLL_MULTISHOT);
+/* For the wake-up or for the alarm. */
+static void chopin__uring_listen(chopin__io *io, chopin__uring_kind kind) {
+    int fd = kind == CHOPIN__U_WAKE ? io->wake_fd : io->alarm_fd;
+    if (fd >= 0) chopin__uring_poll_for(io->state, fd, (uint64_t)kind << 24, POLLIN, CHOPIN__POLL_MULTISHOT);
+}
+
+static void chopin__uring_woken(chopin__io *io, const chopin__cqe *e, chopin__uring_kind kind) {
+    if (kind == CHOPIN__U_WAKE) chopin__wake_drain(io->wake_fd);
+    else                        chopin__alarm_rang(io);
+    if (!(e->flags & CHOPIN__CQE_MORE)) chopin__uring_listen(io, kind);
 }
 
 static inline bool chopin__uring_result(chopin__io *io, const chopin__cqe *e, chopin__event *event) {
     chopin__uring_kind kind = (chopin__uring_kind)(e->user_data >> 24 & 0xff);
     if (CHOPIN__UNLIKELY(kind == CHOPIN__U_NOTHING)) return false;
-    if (CHOPIN__UNLIKELY(kind == CHOPIN__U_WAKE)) { chopin__uring_woken(io, e); return false; }
+    if (CHOPIN__UNLIKELY(kind >= CHOPIN__U_WAKE)) { chopin__uring_woken(io, e, kind); return false; }
     chopin__port *port = chopin__uring_port(io, e->user_data);
     if (CHOPIN__UNLIKELY(!port)) { chopin__uring_stray(io, e); return false; }
     switch (kind) {
@@ -8865,7 +8911,7 @@ static inline bool chopin__uring_result(chopin__io *io, const chopin__cqe *e, ch
     case CHOPIN__U_HANGUP:
         if (!(e->flags & CHOPIN__CQE_MORE)) port->live &= (uint8_t)~CHOPIN__LIVE_HANGUP;
         return e->res > 0 && e->res & (POLLHUP | POLLERR) && !(port->armed & CHOPIN__IN) && chopin__uring_lost(port, event);
-    case CHOPIN__U_NOTHING: case CHOPIN__U_WAKE: break;
+    case CHOPIN__U_NOTHING: case CHOPIN__U_WAKE: case CHOPIN__U_ALARM: break;
     }
     return false;
 }
@@ -8878,7 +8924,8 @@ static void chopin__uring_enable(chopin__io *io) {
     syscall(CHOPIN__URING_REGISTER, u->fd, CHOPIN__REGISTER_ENABLE_RINGS, NULL, 0);
     u->enabled = true;
     chopin__uring_grow(io, CHOPIN__URING_BUFFERS_FIRST);
-    chopin__uring_woken(io, NULL);
+    chopin__uring_listen(io, CHOPIN__U_WAKE);
+    chopin__uring_listen(io, CHOPIN__U_ALARM);
 }
 
 /* Sends are done when they have been handed over: each takes at once what its socket takes. Where nobody waits for the news, only a failure is to be told:
@@ -8917,11 +8964,11 @@ static void chopin__uring_fetch(chopin__io *io, int64_t until_ms) {
     if (CHOPIN__UNLIKELY(!u->enabled)) chopin__uring_enable(io);
     uint32_t from = u->handed;
     bool busy = u->agenda.first || u->head != chopin__uring_load(u->cq_tail);
-    int64_t left = until_ms == CHOPIN__NEVER ? -1 : until_ms - chopin__clock_ms();
+    int sleep = busy ? 0 : chopin__sleep_ms(io, until_ms);
     chopin__agenda_turn(&u->agenda);
     chopin__count(&io->waits);
     if (!u->polled) chopin__uring_hush(io, u);               // what a thread of the kernel sends is done we do not know when
-    chopin__uring_enter(u, busy || (left < 0 && until_ms != CHOPIN__NEVER) ? 0 : left, true);
+    chopin__uring_enter(u, sleep, true);
     u->seen = chopin__uring_load(u->cq_tail);
     if (!u->polled) chopin__uring_hushed(io, u, from);
     u->fetched = true;
@@ -12156,7 +12203,7 @@ static void chopin__worker_loop(void *arg) {
 
 static bool chopin__worker_io(chopin_worker *w, const chopin__io_ops *ops, void *state) {
     w->io = (chopin__io){ .ops = ops, .ports = &w->slab, .inputs = &w->inputs, .pieces = &w->pieces, .logger = &w->site->logger, .state = state,
-                          .buf_size = w->site->options.read_buffer, .sqpoll = w->site->options.sqpoll, .wake_fd = -1 };
+                          .buf_size = w->site->options.read_buffer, .sqpoll = w->site->options.sqpoll, .wake_fd = -1, .alarm_fd = -1 };
     return ops->open(&w->io, &w->site->heap);
 }
 
@@ -12994,7 +13041,7 @@ static void chopin__signals_return(chopin__server *s) {
 /* Opens a ring to see; what is missing is said once, not by each worker. */
 static bool chopin__server_has_uring(chopin__server *s) {
     chopin__slab slab = { .capacity = s->site.options.max_connections };
-    chopin__io   io = { .ports = &slab, .sqpoll = s->site.options.sqpoll, .wake_fd = -1 };
+    chopin__io   io = { .ports = &slab, .sqpoll = s->site.options.sqpoll, .wake_fd = -1, .alarm_fd = -1 };
     bool ok = chopin__uring_open(&io, &s->site.heap), asked = strcmp(s->site.options.backend, "auto") != 0;
     if (!ok) chopin__log(&s->site.logger, asked ? CHOPIN_WARNING : CHOPIN_INFO, "epoll serves: io_uring lacks %s: %s", io.why, strerror(errno));
     chopin__uring_close(&io, &s->site.heap);

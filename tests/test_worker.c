@@ -1512,11 +1512,11 @@ static void an_unavailable_backend_falls_back_with_a_line(void) {
 
 static void one_ms_turns(chopin_options *o) { o->epoll_timeout_ms = 20; }
 
-/* From here on io_uring_setup() says EPERM to this process, as under the seccomp filters of containers. */
-static bool forbid_uring(void) {
+/* From here on this system call says EPERM to this process, as under the seccomp filters of containers. */
+static bool forbid(unsigned call) {
     struct sock_filter steps[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 425, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
@@ -1539,10 +1539,11 @@ static int serves_without_uring(void (*change)(chopin_options *o)) {
     return ok ? 0 : 1;
 }
 
-static void a_forbidden_uring_falls_back_to_epoll(void) {
+/* Runs in a child: the filter stays for ever. */
+static void where_forbidden(unsigned call, int (*test)(void)) {
     pid_t pid = fork();
     if (pid == 0) {
-        int rc = forbid_uring() ? serves_without_uring(by_uring) + serves_without_uring(by_whatever) : 77;
+        int rc = forbid(call) ? test() : 77;
         fflush(NULL);
         _exit(rc);
     }
@@ -1551,6 +1552,23 @@ static void a_forbidden_uring_falls_back_to_epoll(void) {
     if (WIFEXITED(status) && WEXITSTATUS(status) == 77) printf("  skipped: no seccomp here\n");
     else CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
+
+static int falls_back(void) { return serves_without_uring(by_uring) + serves_without_uring(by_whatever); }
+static void a_forbidden_uring_falls_back_to_epoll(void) { where_forbidden(SYS_io_uring_setup, falls_back); }
+
+/* Without an alarm each sleep has a limit of its own. */
+static int naps_in_time(void) {
+    server s;
+    server_with(&s, NULL);
+    int port = server_start(&s, "127.0.0.1:0"), fd = dial(port);
+    int64_t from = now_ms();
+    bool ok = CHECK_EQ_INT(ask_on(fd, GET("/nap/50")), 200) && CHECK(now_ms() - from >= 50);
+    ok = CHECK_EQ_INT(ask_on(fd, GET("/nap/1")), 200) && ok;
+    close(fd);
+    server_end(&s);
+    return ok ? 0 : 1;
+}
+static void timers_run_without_timerfd(void) { where_forbidden(SYS_timerfd_create, naps_in_time); }
 
 static bool uring_works(void) {
     struct { uint32_t words[30]; } params = { { 0 } };
@@ -1966,6 +1984,7 @@ int main(int argc, char **argv) {
     RUN(bad_environment_stops_the_start);
     RUN(an_unavailable_backend_falls_back_with_a_line);
     RUN(a_forbidden_uring_falls_back_to_epoll);
+    RUN(timers_run_without_timerfd);
     RUN(a_kernel_thread_may_submit);
     RUN(epoll_timeout_bounds_one_wait);
     RUN(embedding_into_another_loop);

@@ -30,7 +30,7 @@ fuzz:                   ## each fuzzer for FUZZ_SECONDS (60)
 soak:                   ## SOAK_MINUTES (60) of load, with memory watched, and of fuzzing
 	@tests/soak.sh
 
-bench:                  ## against a floor and other servers, about 50 minutes; PEERS="name=command with {port}" adds one
+bench:                  ## against a floor and other servers, about an hour; PEERS="name=command with {port}" adds one
 	@bench/run.py $${PEERS:+--peers "$$PEERS"}
 
 ct:                     ## constant time of chopin_auth.h: secrets undefined under valgrind and MSan, two compilers, five levels; 5 minutes

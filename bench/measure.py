@@ -141,13 +141,13 @@ def at_half_load(args, build, running):
     return max(report["p99_slices"], STUCK_US if report["stuck"] else 0)
 
 
-def measure(args, build, server, shape, cpus):
-    """One server, one shape, once. The result's "void" says why it does not count, if it does not."""
+def measure(args, build, server, shape, cpus, half):
+    """One server, one shape, once; then, if asked for, at half load. The result's "void" says why it does not count, if it does not."""
     try:
         with lib.Running(server, shape, cpus) as running:
             warm_up(args, build, running)
             result = timed(args, build, running)
-            if not result["void"] and not rate_of(args, shape):
+            if half and not result["void"] and not rate_of(args, shape):
                 result["half_p99_us"] = at_half_load(args, build, running)
             return result
     except (lib.Bad, lib.Unavailable) as why:
@@ -171,16 +171,20 @@ def checked(args, servers, shape, cpus=None):
     return good
 
 
-def run_round(args, build, entries, number):
+def run_round(args, build, entries, number, half):
     """Each of (server, shape, CPUs) once; the order turns from round to round."""
     first = number % max(1, len(entries))
     results = {}
     for server, shape, cpus in entries[first:] + entries[:first]:
-        result = results[server.name] = measure(args, build, server, shape, cpus)
+        result = results[server.name] = measure(args, build, server, shape, cpus, half)
         if result["void"]:
             say(f"  round {number + 1} of {server.name} is void: {result['void']}")
     return results
 
 
 def run_rounds(args, build, entries):
-    return [run_round(args, build, entries, number) for number in range(args.rounds)]
+    return [run_round(args, build, entries, number, True) for number in range(args.rounds)]
+
+
+def run_more_rounds(args, build, entries):
+    return [run_round(args, build, entries, number, False) for number in range(args.more)] if entries else []

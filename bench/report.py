@@ -103,7 +103,7 @@ def row(result, name):
             times(result.ratio(name, result.epoll_floor(name))), times(result.ratio(name, result.best_peer())),
             throughput(result, name), *latencies, percent(result.values(name, "server_busy")),
             percent(result.values(name, "load_busy")), str(result.good[name]["bytes"]),
-            {None: "?", 0: "no"}.get(deferred, "yes"), f"{len(result.values(name, 'n'))}/{len(result.rounds)}"]
+            {None: "?", 0: "no"}.get(deferred, "yes"), f"{len(result.values(name, 'n'))}/{sum(name in r for r in result.rounds)}"]
 
 
 def by_cost(result):

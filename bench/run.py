@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures servers against a floor and against each other: CPU time a request, requests a second, latency.
 
-    bench/run.py                                         everything, about 50 minutes
+    bench/run.py                                         everything, about an hour
     bench/run.py --quick                                 a try: ours and the floors, two rounds of one second
     bench/run.py --shapes plain64,close --rounds 3       less
     bench/run.py --options                               only the effect of each option of ours
@@ -64,7 +64,7 @@ class Output:
 
 
 def heading(args, servers):
-    setup = (f"{args.rounds} interleaved rounds of {args.seconds:g} s, warm-up {measure.WARM_UP_S} s; server on CPU "
+    setup = (f"{args.rounds} interleaved rounds of {args.seconds:g} s, then {args.more} of ours and the floors alone, warm-up {measure.WARM_UP_S} s; server on CPU "
              f"{args.server_cpu}, load on CPU {args.load_cpu}; median (minimum-maximum)")
     lines = ["# Benchmark", ""] + [f"- {name}: {text}" for name, text in lib.facts() + [("rounds", setup)]]
     generator = lib.output_of(["wrk", "-v"]).split("\n")[0].split(" [")[0] if args.load == "wrk" else "hload"
@@ -89,6 +89,11 @@ def with_deferred(build, servers, shape):
     return [*servers, *(maker(build) for maker in makers)] if shape.close else servers
 
 
+def close_calls(entries, shape):
+    """Whose bars are within a few per cent, which five rounds cannot tell: ours and the floors, or the libraries beside us."""
+    return [e for e in entries if e[0].kind != "peer" or shape.ws] if shape.bar or shape.p99_bar or shape.ws else []
+
+
 def bench_shape(args, build, servers, shape):
     say(f"{shape.name}: {shape.title}")
     good = measure.checked(args, with_deferred(build, servers, shape), shape)
@@ -98,7 +103,7 @@ def bench_shape(args, build, servers, shape):
         plain = measure.checked(args, [lib.beside(maker(build), other) for maker in (lib.tfb, lib.tfb_uring)], other)
         good.update(plain)
         entries += [(g["server"], other, args.server_cpu) for g in plain.values()]
-    rounds = measure.run_rounds(args, build, entries)
+    rounds = measure.run_rounds(args, build, entries) + measure.run_more_rounds(args, build, close_calls(entries, shape))
     load = measure.load_command(args, build, shape, "PORT", args.seconds)
     return report.Result(shape, good, rounds, f"taskset -c {args.load_cpu} " + legible(build, load))
 
@@ -180,7 +185,8 @@ def parser():
     names = lambda text: text.split(",")
     p.add_argument("--quick", action="store_true", help="two rounds of one second, ours and the floors")
     p.add_argument("--rounds", type=int, default=5)
-    p.add_argument("--seconds", type=float, default=2, help="measured time of each run (wrk: whole seconds)")
+    p.add_argument("--more", type=int, default=10, help="further rounds, of ours and the floors alone")
+    p.add_argument("--seconds", type=float, default=1, help="measured time of each run (wrk: whole seconds)")
     p.add_argument("--shapes", type=names, help="then no other section, unless --sections; " + ",".join(lib.SHAPES))
     p.add_argument("--sections", type=names, help=",".join(SECTIONS))
     p.add_argument("--options", action="store_true", help="the same as --sections options")
@@ -204,7 +210,7 @@ def arguments():
     args.shapes = args.shapes or lib.DEFAULT_SHAPES
     args.peers = [one for text in args.peers for one in lib.split_peers(text)]
     if args.quick:
-        args.rounds, args.seconds = 2, 1
+        args.rounds, args.more, args.seconds = 2, 0, 1
     for given, known in ((args.shapes, lib.SHAPES), (args.sections, SECTIONS)):
         if set(given) - set(known):
             p.error(f"not known: {', '.join(sorted(set(given) - set(known)))}; there are: {', '.join(known)}")

@@ -4252,6 +4252,16 @@ static CHOPIN_PG__UNUSED bool chopin_pg__read_complete(const chopin_pg__frame *f
     return true;
 }
 
+/* A whole CommandComplete at `at` whose tag ends with a number: its bytes, and the number. 0: something else, or not whole. */
+static inline size_t chopin_pg__read_counted(const uint8_t *at, size_t have, int64_t *count) {
+    size_t n = have >= 8 && at[0] == 'C' ? (size_t)chopin_pg__load32(at + 1) + 1 : 0, i = n - 2;
+    if (n < 8 || n > 40 || n > have || at[n - 1]) return 0;
+    int64_t unit = 1;
+    for (*count = 0; i > 5 && at[i] >= '0' && at[i] <= '9' && n - i <= 19; i--, unit *= 10) *count += unit * (at[i] - '0');
+    if (i == n - 2 || at[i] != ' ' || memchr(at + 5, 0, i - 5)) return 0;
+    return n;
+}
+
 /* RowDescription, one field at a time. */
 typedef struct chopin_pg__field {
     chopin_str name;
@@ -9314,12 +9324,32 @@ static int chopin_pg__on_shape(chopin_pg__conn *k, const chopin_pg__frame *f, si
     return 0;
 }
 
+/* Behind '2' usually lies the rest of the answer, rows and a 'C' with a number: taken here, which spares each of them the way of every message.
+ * What is not whole yet, or anything else, is left to that way. */
+static void chopin_pg__take_answer(chopin_pg__conn *k, chopin_pg_rows *r) {
+    chopin_pg__block *b = k->block;
+    int64_t rows = 0, count;
+    size_t  from = b->from, to = r->shape && r->shape->columns ? chopin_pg__run_of(k, 'D', r->shape->columns, from, &rows) : from;
+    size_t  n = chopin_pg__read_counted(b->data + to, b->to - to, &count);
+    if (k->core->options.trace) return;
+    b->from = to + n;
+    r->arrived += rows;
+    if (rows) chopin_pg__rows_keep(k, r, from, to);
+    if (!n) return;
+    r->suspended = false;
+    r->affected  = count;
+    r->completed = true;
+    r->steps++;
+    chopin_pg__step_on(k);
+}
+
 static int chopin_pg__on_bound(chopin_pg__conn *k, const chopin_pg__frame *f) {
     chopin_pg_rows *r = k->current;
     if (k->skipping || !chopin_pg__step_taken(r, '2')) return chopin_pg__unexpected(k, f);
     r->bound = true;
     if (r->statement && !r->shape) r->shape = chopin_pg__shape_share(r->statement->shape);
     r->session = k->session;
+    if (*r->steps == 'x') chopin_pg__take_answer(k, r);
     return 0;
 }
 
@@ -10818,6 +10848,7 @@ struct chopin_pg__pool {
     int                 shared, exclusive;      // how many there are
     chopin_pg__waiter  *queue;                  // who waits for an exclusive one, first come first
     int                 waiting;
+    int64_t             tended_ms;              // when all of them were last looked after
     chopin_pg          *spare_handles;
     bool                closing;
 };
@@ -11024,7 +11055,7 @@ static void chopin_pg__pool_idle(chopin_pg__pool *p, chopin_pg__conn *k) {
 
 /* Closes what is dead, old or has been idle for long; looks after what is on its way back. Cheap, and part of every acquire and release. */
 static void chopin_pg__pool_tend(chopin_pg__pool *p) {
-    int64_t now = p->core.now_ms = chopin_pg__clock_near_ms(), idle = p->core.options.idle_ms;
+    int64_t now = p->tended_ms = p->core.now_ms = chopin_pg__clock_near_ms(), idle = p->core.options.idle_ms;
     if (p->core.demoted) {
         p->core.demoted = false;
         p->core.epoch++;
@@ -11135,9 +11166,19 @@ static bool chopin_pg__shared_wait(chopin_pg__pool *p, chopin_pg__conn *k, chopi
     return rc > 0;
 }
 
+/* The usual one: at rest, used a moment ago, and in a pool that was tended in this very tick of the clock. NULL: look at all of them. */
+static chopin_pg__conn *chopin_pg__shared_rested(chopin_pg__pool *p) {
+    chopin_pg__conn *k = p->conns;
+    int64_t now = chopin_pg__clock_near_ms();
+    if (!k || k->stage != CHOPIN_PG__READY || k->depth > 0 || k->reader || p->tended_ms != now || p->core.demoted) return NULL;
+    return chopin_pg__shared_open(k) && now - k->idle_since_ms < 1000 && chopin_pg__out_waiting(k) == 0 ? k : NULL;
+}
+
 /* The same as chopin_pg__shared_now(), but waits for one. NULL: `o` says why. */
 static chopin_pg__conn *chopin_pg__shared_get(chopin_pg__pool *p, chopin_pg__waiter *w, chopin_pg__object *o, int64_t deadline_ms) {
     bool may_add = true;
+    chopin_pg__conn *rested = chopin_pg__shared_rested(p);
+    if (rested) return rested;
     for (int tries = 0; tries < 1000; tries++) {
         int64_t score = 0;
         chopin_pg__pool_tend(p);
@@ -11594,9 +11635,29 @@ static void chopin_pg__rows_wait_in(chopin_pg *h, chopin_pg_rows *r, chopin_pg__
     if (k && k->shared && k->depth == 0) k->idle_since_ms = k->core->now_ms;
 }
 
+/* Nobody else is there in a program that blocks: without a deadline, a query on a connection at rest is one send and one receive. True: it is ready; false: what
+ * is left to do takes the whole way. */
+static bool chopin_pg__rows_wait_alone(chopin_pg *h, chopin_pg_rows *r, bool to_end) {
+    chopin_pg__pool *p = h->pool;
+    if (!p->core.blocking || r->deadline >= 0) return false;
+    if (r->phase == CHOPIN_PG__NEW) {
+        chopin_pg__conn *k = r->keeps_conn || chopin_pg__conn_handle(h) ? NULL : chopin_pg__shared_rested(p);
+        if (!k || k->tls) return false;
+        if (chopin_pg__put_on(h, k, r, true) < 0) return true;
+        chopin_pg__put_later(h, r);
+    }
+    chopin_pg__conn *k = r->phase == CHOPIN_PG__FLYING ? r->conn : NULL;
+    if (!k || k->tls || k->stage != CHOPIN_PG__READY) return false;
+    k->touched_by = h->root;
+    while (r->phase == CHOPIN_PG__FLYING && !chopin_pg__rows_ready(r, to_end) && chopin_pg__flush(k) > 0) chopin_pg__receive(k, true);
+    k->touched_by = NULL;
+    if (k->shared && k->depth == 0) k->idle_since_ms = p->core.now_ms;
+    return chopin_pg__rows_ready(r, to_end);
+}
+
 /* Until a row, the end or an error is there; `to_end`: the end or an error. Its error, or 0. */
 static int chopin_pg__rows_wait(chopin_pg *h, chopin_pg_rows *r, bool to_end) {
-    if (chopin_pg__rows_ready(r, to_end)) return r->object.status;
+    if (chopin_pg__rows_ready(r, to_end) || chopin_pg__rows_wait_alone(h, r, to_end)) return r->object.status;
     chopin_pg__waiter *w = chopin_pg__waiter_new(h);
     if (!w) return chopin_pg__object_fail(&r->object, CHOPIN_PG_MEMORY, "out of memory for waiting");
     w->op = r;

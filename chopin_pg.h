@@ -972,6 +972,7 @@ static inline __attribute__((noreturn, cold, unused)) void chopin_pg__assert_fai
 #define CHOPIN_PG__UNLIKELY(x)  __builtin_expect(!!(x), 0)
 #define CHOPIN_PG__COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define CHOPIN_PG__NOINLINE     __attribute__((noinline))
+#define CHOPIN_PG__COLD         __attribute__((cold))       /* the ways that lead to it are kept apart, so that what a query runs through lies close together */
 #define CHOPIN_PG__UNUSED       __attribute__((unused))     /* not every combination of switches uses each helper */
 
 /* clang's sanitizer of unsigned wrap-around is not for hashes, where it is meant. */
@@ -1392,12 +1393,15 @@ static CHOPIN_PG__UNUSED void chopin_pg__arena_free(chopin_pg__arena *a) {
 /* Empties the arena but keeps its newest block, so that a loop that uses about the same each time stops allocating. */
 static CHOPIN_PG__UNUSED void chopin_pg__arena_reset(chopin_pg__arena *a) {
     chopin_pg__arena_block *keep = a->blocks;
-    if (!keep) { a->full = false; return; }
-    a->blocks = keep->next;
-    chopin_pg__arena_free(a);
-    keep->next = NULL;
-    a->blocks = keep;
-    a->used = keep->size;
+    a->full = false;
+    if (!keep) return;
+    if (keep->next) {
+        a->blocks = keep->next;
+        chopin_pg__arena_free(a);
+        keep->next = NULL;
+        a->blocks = keep;
+        a->used = keep->size;
+    }
     a->at = (char *)(keep + 1);
     a->end = (char *)keep + keep->size;
 }
@@ -1847,7 +1851,7 @@ static CHOPIN_PG__UNUSED int chopin_pg__vfail(chopin_pg_error *e, int status, co
     return status;
 }
 
-static CHOPIN_PG__UNUSED int CHOPIN_PG__PRINTF(3, 4) chopin_pg__fail(chopin_pg_error *e, int status, const char *format, ...) {
+static CHOPIN_PG__UNUSED CHOPIN_PG__COLD int CHOPIN_PG__PRINTF(3, 4) chopin_pg__fail(chopin_pg_error *e, int status, const char *format, ...) {
     va_list args;
     va_start(args, format);
     int rc = chopin_pg__vfail(e, status, format, args);
@@ -4318,21 +4322,25 @@ typedef struct chopin_pg__cell {
     bool           null;
 } chopin_pg__cell;
 
-static CHOPIN_PG__UNUSED bool chopin_pg__read_cells(const uint8_t *body, size_t len, unsigned columns, chopin_pg__cell *cells) {
-    const uint8_t *p = body + 2, *end = body + len;
-    if (len < 2 || chopin_pg__load16(body) != columns || (size_t)columns * 4 > len - 2) return false;
+static inline CHOPIN_PG__UNUSED bool chopin_pg__read_cells(const uint8_t *body, size_t len, unsigned columns, chopin_pg__cell *cells) {
+    if (len < 2 || chopin_pg__load16(body) != columns) return false;
+    const uint8_t *p = body + 2;
+    size_t left = len - 2;
     for (unsigned i = 0; i < columns; i++) {
-        if (end - p < 4) return false;
-        uint32_t n = chopin_pg__load32(p);
-        p += 4;
-        cells[i].null = n == 0xffffffffu;
-        if (cells[i].null) n = 0;
-        if (n > (size_t)(end - p)) return false;             // also every other negative length
-        cells[i].ptr = p;
-        cells[i].len = n;
-        p += n;
+        if (left < 4) return false;
+        size_t n = chopin_pg__load32(p);
+        p += 4, left -= 4;
+        cells[i].ptr  = p;
+        cells[i].null = false;
+        if (CHOPIN_PG__UNLIKELY(n > left)) {                 // also every negative length; -1 is NULL
+            if (n != 0xffffffffu) return false;
+            n = 0;
+            cells[i].null = true;
+        }
+        cells[i].len = (uint32_t)n;
+        p += n, left -= n;
     }
-    return p == end;
+    return left == 0;
 }
 /* ==========================================================================================================
    >>trace   one line for a message, as PQtrace() of libpq prints it without time
@@ -4430,7 +4438,7 @@ static void chopin_pg__trace_fields(chopin_pg__out *o, chopin_pg__in *in, const 
 }
 
 /* Calls the hook with the line of one message. `line` is scratch; without memory there is no line. */
-static CHOPIN_PG__UNUSED void chopin_pg__trace(chopin_pg__out *line, void (*hook)(void *ctx, const char *line), void *ctx, char from, const chopin_pg__frame *f) {
+static CHOPIN_PG__UNUSED CHOPIN_PG__COLD void chopin_pg__trace(chopin_pg__out *line, void (*hook)(void *ctx, const char *line), void *ctx, char from, const chopin_pg__frame *f) {
     char head[32];
     chopin_pg__in in = chopin_pg__in_of(f->body, f->len);
     const chopin_pg__trace_row *row = NULL;
@@ -5421,7 +5429,7 @@ static CHOPIN_PG__UNUSED int chopin_pg__object_vfail(chopin_pg__object *o, int s
     return status;
 }
 
-static CHOPIN_PG__UNUSED int CHOPIN_PG__PRINTF(3, 4) chopin_pg__object_fail(chopin_pg__object *o, int status, const char *format, ...) {
+static CHOPIN_PG__UNUSED CHOPIN_PG__COLD int CHOPIN_PG__PRINTF(3, 4) chopin_pg__object_fail(chopin_pg__object *o, int status, const char *format, ...) {
     va_list args;
     va_start(args, format);
     int rc = chopin_pg__object_vfail(o, status, format, args);
@@ -5577,14 +5585,17 @@ typedef enum chopin_pg__phase {
 } chopin_pg__phase;
 
 struct chopin_pg_rows {
+    // set for each query
     chopin_pg__object object;
-    // what the getters see
+    int64_t           deadline;
+    int64_t           affected;         // of the last complete result that was dispatched; -1: none yet
+    // cleared for each query, from here on: what the getters see
     chopin_pg__shape *shape;            // NULL until it is known, and for statements without rows
     bool              on_row, binary;   // is there a row in hand? were results asked for in binary?
+    bool              handy;            // the next message, if it is a row, may be taken as it lies: chopin_pg__rows_quick()
+    bool              plain;            // its answer has come whole and well, and it has nothing to give back but itself
+    uint32_t          quick;            // columns that a getter may read as they lie: those of a row in hand that came in binary; else 0
     chopin_pg__session session;
-    chopin_pg_rows   *parent;           // nested: whose value this is; NULL for a result
-    chopin_pg__nest  *nest;
-    int               nest_column;
     // whose it is
     chopin_pg        *handle;           // NULL: nobody waits for it any more, or it is one of our own
     chopin_pg_rows   *before, *after;   // in the list of the handle; `after` also links the spare ones
@@ -5592,18 +5603,19 @@ struct chopin_pg_rows {
     chopin_str        sql;
     const chopin_pg_param *params;
     int               param_count;
-    uint32_t          fetch;            // rows an Execute gives; 0: all
-    int64_t           deadline, began_ns;
+    int               number;           // of a batch; else -1
+    uint64_t          sql_hash;         // with sql_id
+    uint64_t          sql_id;           // of the text among those that were judged lately; 0: none
     // in flight
     chopin_pg__phase  phase;
+    uint8_t           tries;            // how often it was sent
+    bool              sync;             // a Z follows its other answers
+    bool              simple;           // a simple query: its answers are a sequence of results
     chopin_pg__conn  *conn;             // FLYING: whose queue; stays set while a stream or COPY owns the connection
     chopin_pg_rows   *behind;           // next in that queue
     chopin_pg__statement *statement;
     const char       *steps;            // answers still expected, see >>pipeline
-    uint64_t          out_from, out_to; // its bytes in everything ever written to this connection
-    uint8_t           tries;            // how often it was sent
-    bool              sync;             // a Z follows its other answers
-    bool              simple;           // a simple query: its answers are a sequence of results
+    uint64_t          out_from;         // where its bytes begin in everything ever written to this connection
     bool              drop;             // nobody wants its rows: they are counted, not kept
     bool              ours;             // made by ourselves (BEGIN, Close, ping): freed when it is over
     bool              harmless;         // ours, and changes nothing for the others of its group: a Close
@@ -5616,39 +5628,40 @@ struct chopin_pg_rows {
     char              copy;             // G or H: it is a COPY, asked for by our functions
     bool              copy_open, copy_seen, copy_binary;   // the server has agreed; we have noticed; in which format
     bool              copy_reading;             // COPY out: its rows are waited for now, no longer its beginning
+    bool              copy_begun;       // the head of binary COPY data has been read
     bool              ending;           // a COPY that was failed: its end is near and needs no cancel
     bool              unnamed;          // not from the cache
-    bool              copy_begun;       // the head of binary COPY data has been read
-    chopin_pg__out    pieces;           // COPY data of which a row lies across messages
-    size_t            pieces_at;
-    bool              kept_args;        // `params` stand in `kept`
+    bool              kept_args, kept_sql;      // `params`, `sql` stand in `kept`
     bool              own_tx;           // a stream whose transaction is its own
     bool              scripted, dirties; // a script: several results; the session is reset when it is over
-    int               late;             // the error of a script, once what came before it has been read
-    int             (*step_copy)(chopin_pg__core *c, chopin_pg_rows *r);
-    bool              kept_sql;         // `sql` stands in `kept`
-    uint64_t          sql_hash;         // 0: not known yet
-    uint32_t          portal_id;
-    int               number;           // of a batch; else -1
-    int64_t           arrived;          // rows that came
     bool              completed;        // C, I or s has come
     bool              bound;            // 2 has come: from here on it cannot be healed by sending it again
-    // what came
-    chopin_pg__span   first, *last;     // `first` is in use when `last` is set; further ones are allocated
-    size_t            unread, received; // bytes held, bytes ever
-    int64_t           affected;         // of the last complete result that was dispatched; -1: none yet
     bool              result_over;      // chopin_pg_next() met the end of one result of several
-    int64_t           result_count;     // affected by the result that is over
-    int               results;          // how many of a script have ended
     bool              in_hand;          // the row in hand is given by the next chopin_pg_next(): chopin_pg_one()
     bool              keeps_conn;       // has an exclusive connection of its own, which goes back at its end
-    void            (*finish)(chopin_pg__conn *k, chopin_pg_rows *r);   // ours: called when it is over
+    // what came
+    int64_t           arrived;          // rows that came
+    chopin_pg__span   first, *last;     // `first` is in use when `last` is set; further ones are allocated
+    size_t            unread, received; // bytes held, bytes ever
     chopin_pg__waiter *waiter;          // who sleeps for it
-    // memory that stays when everything before is cleared for the next operation
-    chopin_pg__arena  room;             // until the next row
-    chopin_pg__arena  kept;             // copies of sql and params when the caller did not stay
+    // memory that stays with it
     chopin_pg__cell  *cells;            // of the row in hand
     uint32_t          cells_cap;
+    chopin_pg__arena  room;             // until the next row
+    chopin_pg__arena  kept;             // copies of sql and params when the caller did not stay
+    // what few use: cleared when those go, see chopin_pg__rows_recycle()
+    int64_t           began_ns;         // of what events tell of
+    chopin_pg_rows   *parent;           // nested: whose value this is; NULL for a result
+    chopin_pg__nest  *nest;
+    int               nest_column;
+    uint32_t          fetch, portal_id; // a portal: rows an Execute gives, 0: all; its number
+    int               late;             // the error of a script, once what came before it has been read
+    int               results;          // how many of a script have ended
+    int64_t           result_count;     // affected by the result that is over
+    chopin_pg__out    pieces;           // COPY data of which a row lies across messages
+    size_t            pieces_at;
+    int             (*step_copy)(chopin_pg__core *c, chopin_pg_rows *r);
+    void            (*finish)(chopin_pg__conn *k, chopin_pg_rows *r);   // ours: called when it is over
 };
 
 /* The root of nested rows. */
@@ -5657,7 +5670,7 @@ static CHOPIN_PG__UNUSED chopin_pg_rows *chopin_pg__rows_root(chopin_pg_rows *r)
     return r;
 }
 
-static CHOPIN_PG__UNUSED int CHOPIN_PG__PRINTF(3, 4) chopin_pg__rows_fail(chopin_pg_rows *r, int status, const char *format, ...) {
+static CHOPIN_PG__UNUSED CHOPIN_PG__COLD int CHOPIN_PG__PRINTF(3, 4) chopin_pg__rows_fail(chopin_pg_rows *r, int status, const char *format, ...) {
     for (; r->parent; r = r->parent) {                       // each level stops; the root has the text
         if (!r->object.status) r->object.status = status;
     }
@@ -5711,6 +5724,7 @@ static inline CHOPIN_PG__UNUSED int chopin_pg__column(chopin_pg_rows *r, int col
 static CHOPIN_PG__UNUSED void *chopin_pg__rows_room(chopin_pg_rows *r, size_t n) {
     chopin_pg_rows *root = chopin_pg__rows_root(r);
     void *p = chopin_pg__arena_alloc(&root->room, n);
+    root->handy = false;                                     // the next row gives it back first
     if (!p) chopin_pg__rows_fail(r, CHOPIN_PG_MEMORY, "out of memory for a value of %zu bytes", n);
     return p;
 }
@@ -8090,31 +8104,27 @@ CHOPIN_PG_API bool chopin_pg_is_null(chopin_pg_rows *r, int column) {
     return !r || chopin_pg__column(r, column, &v) != 0 || v.null;
 }
 
-/* The cell of a column of this type that came in binary and is not NULL: most calls are for one, and need no conversion. NULL: go the whole way. */
-static inline const chopin_pg__cell *chopin_pg__quick(const chopin_pg_rows *r, int column, uint32_t oid) {
-    if (!r->on_row || !r->binary || r->object.status < 0 || (uint32_t)column >= r->shape->columns) return NULL;
-    const chopin_pg__cell *cell = &r->cells[column];
-    return r->shape->column[column].oid == oid && !cell->null ? cell : NULL;
+/* Is this column of that type, in a row in hand that came in binary? Most calls are for one, and need no conversion. False: go the whole way, as for a NULL value,
+ * which has no length. */
+static inline bool chopin_pg__quick(const chopin_pg_rows *r, int column, uint32_t oid) {
+    return (uint32_t)column < r->quick && r->object.status >= 0 && r->shape->column[column].oid == oid;
 }
 
 static inline bool chopin_pg__quick_i32(const chopin_pg_rows *r, int column, int32_t *out) {
-    const chopin_pg__cell *cell = chopin_pg__quick(r, column, CHOPIN_PG__OID_INT4);
-    if (!cell || cell->len != 4) return false;
-    *out = chopin_pg__signed32(chopin_pg__load32(cell->ptr));
+    if (!chopin_pg__quick(r, column, CHOPIN_PG__OID_INT4) || r->cells[column].len != 4) return false;
+    *out = chopin_pg__signed32(chopin_pg__load32(r->cells[column].ptr));
     return true;
 }
 
 static inline bool chopin_pg__quick_i64(const chopin_pg_rows *r, int column, int64_t *out) {
-    const chopin_pg__cell *cell = chopin_pg__quick(r, column, CHOPIN_PG__OID_INT8);
-    if (!cell || cell->len != 8) return false;
-    *out = chopin_pg__signed64(chopin_pg__load64(cell->ptr));
+    if (!chopin_pg__quick(r, column, CHOPIN_PG__OID_INT8) || r->cells[column].len != 8) return false;
+    *out = chopin_pg__signed64(chopin_pg__load64(r->cells[column].ptr));
     return true;
 }
 
 static inline bool chopin_pg__quick_text(const chopin_pg_rows *r, int column, chopin_str *out) {
-    const chopin_pg__cell *cell = r->session.not_utf8 ? NULL : chopin_pg__quick(r, column, CHOPIN_PG__OID_TEXT);
-    if (!cell) return false;
-    *out = chopin_pg__str(cell->ptr, cell->len);
+    if (r->session.not_utf8 || !chopin_pg__quick(r, column, CHOPIN_PG__OID_TEXT) || r->cells[column].null) return false;
+    *out = chopin_pg__str(r->cells[column].ptr, r->cells[column].len);
     return true;
 }
 
@@ -8131,10 +8141,10 @@ static inline bool chopin_pg__quick_text(const chopin_pg_rows *r, int column, ch
         return otherwise;                                                                                                \
     }                                                                                                                    \
     CHOPIN_PG_API type chopin_pg_##name(chopin_pg_rows *r, int column) {                                                 \
-        type out;                                                                                                        \
+        type out, none;                                                                                                  \
         if (r && (quick)) return out;                                                                                    \
-        memset(&out, 0, sizeof out);                                                                                     \
-        return chopin_pg__getter_##name(r, column, CHOPIN_PG_WAS_NULL, out);                                                \
+        memset(&none, 0, sizeof none);                                                                                   \
+        return chopin_pg__getter_##name(r, column, CHOPIN_PG_WAS_NULL, none);                                               \
     }                                                                                                                    \
     CHOPIN_PG_API type chopin_pg_##name##_or(chopin_pg_rows *r, int column, type otherwise) {                            \
         type out = otherwise;                                                                                            \
@@ -8330,7 +8340,7 @@ typedef struct chopin_pg__known {
 
 /* What all connections of a pool share. */
 /* A text that was judged: it is UTF-8 without NUL and begins with no word that the gate knows. */
-typedef struct chopin_pg__judged { uint64_t hash; uint32_t len; char text[244]; } chopin_pg__judged;
+typedef struct chopin_pg__judged { uint64_t hash, id; uint32_t len; char text[236]; } chopin_pg__judged;
 
 struct chopin_pg__core {
     chopin_pg_options   options;          // resolved; its texts live in `texts`
@@ -8343,7 +8353,7 @@ struct chopin_pg__core {
     bool                blocking;         // the default wait: nobody ever sleeps as a ticket
     uint64_t            random, hash_seed; // state of the small generator for jitter
     uint64_t            epoch;            // connections of an older one take no new work
-    int64_t             now_ms;           // when something was last received: near enough for choosing a connection
+    int64_t             now_ms;           // when somebody last asked for a connection, or something was received: near enough for choosing one
     chopin_pg_counters  counters;
     chopin_pg__block   *spare_blocks;
     int                 spare_block_count;
@@ -8356,6 +8366,7 @@ struct chopin_pg__core {
     void               *tls_config;
     uint32_t            portals;          // names given so far
     chopin_pg__out      trace_line;       // scratch of the tracer
+    uint64_t            judged_ids;       // given so far
     chopin_pg__judged   judged[8];        // short texts seen lately: comparing is cheaper than judging and hashing again
 };
 
@@ -8501,8 +8512,8 @@ static void chopin_pg__rows_drop_bytes(chopin_pg__core *c, chopin_pg_rows *r) {
         chopin_pg__span_free(c, s);
     }
     chopin_pg__block_drop(c, r->first.block);
-    r->last = NULL;
-    r->first.next = NULL;
+    r->last  = NULL;
+    r->first = (chopin_pg__span){ .next = NULL };
     if (r->conn) r->conn->unread -= r->unread;
     r->unread = 0;
 }
@@ -8648,7 +8659,7 @@ static void chopin_pg__queue_lose(chopin_pg__conn *k, chopin_pg_rows *r, bool fi
 }
 
 /* Nothing more will come. The socket is only shut down: a fiber may wait for it, and then finds it readable; the pool closes it when nobody does. */
-static int CHOPIN_PG__PRINTF(3, 4) chopin_pg__conn_break(chopin_pg__conn *k, int status, const char *format, ...) {
+static CHOPIN_PG__COLD int CHOPIN_PG__PRINTF(3, 4) chopin_pg__conn_break(chopin_pg__conn *k, int status, const char *format, ...) {
     if (k->stage == CHOPIN_PG__DEAD) return k->fault.status;
     va_list args;
     va_start(args, format);
@@ -8806,7 +8817,7 @@ static int chopin_pg__receive(chopin_pg__conn *k, bool block) {
         if (n == CHOPIN_PG__IO_AGAIN) return got;
         if (n < 0) return chopin_pg__conn_eof(k, n);
         k->core->counters.bytes_in += (uint64_t)n;
-        k->core->now_ms = chopin_pg__clock_near_ms();
+        if (!block || k->depth > 1) k->core->now_ms = chopin_pg__clock_near_ms();      // alone and blocking: whoever asks next looks at the clock anyway
         b->to += (size_t)n;
         if (chopin_pg__dispatch(k) < 0) return -1;
         if (!k->tls || !k->core->options.tls->pending(k->tls)) return 1;
@@ -9044,6 +9055,7 @@ typedef enum chopin_pg__statement_state { CHOPIN_PG__PREPARING, CHOPIN_PG__PREPA
 struct chopin_pg__statement {
     chopin_pg__statement *chain, *newer, *older;             // of the hash table; by last use
     uint64_t     hash;
+    uint64_t     sql_id;                                     // by which it was found last, see >>pool: judged; 0: by none
     chopin_str   sql;                                        // stands behind the struct
     char         name[32];
     chopin_pg__statement_state state;
@@ -9051,8 +9063,8 @@ struct chopin_pg__statement {
     bool         listed;                                     // in the cache; else freed with its last use
     int          param_count;
     uint32_t    *types;                                      // of the parameters, as the server says
-    uint8_t     *ready;                                      // its Bind and Execute without the values (>>cache); NULL: not made yet
-    size_t       ready_head, ready_size;                     // bytes before the values, and all
+    uint8_t     *ready;                                      // its Bind and Execute (>>cache); NULL: not made yet
+    size_t       ready_head, ready_values, ready_size;       // bytes before the values, of them if all are int4 and int8 (else none), and all
     chopin_pg__shape *shape;                                 // NULL: gives no rows
 };
 
@@ -9086,17 +9098,36 @@ static chopin_pg__shape *chopin_pg__shape_new(chopin_pg__heap *heap, const chopi
 }
 
 /* ---- results come and go; spare ones keep their array of cells ---- */
+
+/* In quarters, which become plain stores: of one memset() gcc makes a `rep stos`, which takes longer to begin than all of this. */
+static void chopin_pg__rows_clear(chopin_pg_rows *r) {
+    enum { QUARTER = (offsetof(chopin_pg_rows, cells) - offsetof(chopin_pg_rows, shape)) / 4 };
+    char *at = (char *)&r->shape;
+    for (int i = 0; i < 4; i++, at += QUARTER) memset(at, 0, QUARTER);
+}
+
+static chopin_pg_rows *chopin_pg__rows_fresh(chopin_pg__core *c) {
+    chopin_pg_rows *r = (chopin_pg_rows *)chopin_pg__alloc_zero(&c->heap, sizeof *r);
+    if (r) r->room.heap = r->kept.heap = &c->heap;
+    return r;
+}
+
 static chopin_pg_rows *chopin_pg__rows_new(chopin_pg__core *c) {
     chopin_pg_rows *r = c->spare_rows;
     if (r) c->spare_rows = r->after;
-    else   r = (chopin_pg_rows *)chopin_pg__alloc_zero(&c->heap, sizeof *r);
+    else   r = chopin_pg__rows_fresh(c);
     if (!r) return NULL;
-    memset(r, 0, offsetof(chopin_pg_rows, room));
-    r->object    = (chopin_pg__object){ .kind = CHOPIN_PG__ROWS, .heap = &c->heap };
-    r->room.heap = r->kept.heap = &c->heap;
-    r->deadline  = -1;
-    r->affected  = -1;
+    chopin_pg__rows_clear(r);
+    r->object   = (chopin_pg__object){ .kind = CHOPIN_PG__ROWS, .heap = &c->heap };
+    r->deadline = -1;
+    r->affected = -1;
     return r;
+}
+
+/* What only COPY, scripts, portals and our own operations use. */
+static CHOPIN_PG__NOINLINE void chopin_pg__rows_clear_rare(chopin_pg_rows *r) {
+    if (r->pieces.ptr) chopin_pg__out_done(&r->pieces);
+    memset(&r->began_ns, 0, sizeof *r - offsetof(chopin_pg_rows, began_ns));
 }
 
 /* Everything it holds goes back, but small memory stays with it for the next one. */
@@ -9105,7 +9136,7 @@ static void chopin_pg__rows_recycle(chopin_pg__core *c, chopin_pg_rows *r) {
     chopin_pg__shape_drop(&c->heap, r->shape);
     chopin_pg__statement_drop(c, r->statement);
     if (r->object.error) chopin_pg__object_done(&r->object);
-    if (r->pieces.ptr)   chopin_pg__out_done(&r->pieces);
+    if (r->simple || r->copy || r->portal || r->ours) chopin_pg__rows_clear_rare(r);
     if (r->room.used > 4096) chopin_pg__arena_free(&r->room); else if (r->room.blocks) chopin_pg__arena_reset(&r->room);
     if (r->kept.used > 4096) chopin_pg__arena_free(&r->kept); else if (r->kept.blocks) chopin_pg__arena_reset(&r->kept);
     if (r->cells_cap > 64) {
@@ -9113,8 +9144,6 @@ static void chopin_pg__rows_recycle(chopin_pg__core *c, chopin_pg_rows *r) {
         r->cells = NULL;
         r->cells_cap = 0;
     }
-    r->shape = NULL;
-    r->statement = NULL;
     r->after = c->spare_rows;
     c->spare_rows = r;
 }
@@ -9131,11 +9160,10 @@ static void chopin_pg__queue_push(chopin_pg__conn *k, chopin_pg_rows *r) {
     r->conn   = k;
     r->phase  = CHOPIN_PG__FLYING;
     r->behind = NULL;
-    r->redo = r->completed = r->bound = r->suspended = false;
-    r->out_to = k->out_base + k->out.len;
+    r->redo = r->completed = r->bound = r->suspended = r->handy = r->plain = false;
     r->tries++;
     if (k->tail) k->tail->behind = r;
-    else         k->head = r, k->head_since_ms = chopin_pg__clock_near_ms();
+    else         k->head = r, k->head_since_ms = k->core->now_ms;
     if (!k->current) k->current = r;
     k->tail = r;
     k->depth++;
@@ -9177,11 +9205,11 @@ static void chopin_pg__pooler_found(chopin_pg__conn *k, chopin_pg_rows *r, const
 }
 
 /* ---- messages ---- */
-static int chopin_pg__unexpected(chopin_pg__conn *k, const chopin_pg__frame *f) {
+static CHOPIN_PG__COLD int chopin_pg__unexpected(chopin_pg__conn *k, const chopin_pg__frame *f) {
     return chopin_pg__conn_break(k, CHOPIN_PG_PROTOCOL, "the server sent a message of type '%c' that nothing was waiting for", f->type);
 }
 
-static int chopin_pg__malformed(chopin_pg__conn *k, const chopin_pg__frame *f) {
+static CHOPIN_PG__COLD int chopin_pg__malformed(chopin_pg__conn *k, const chopin_pg__frame *f) {
     return chopin_pg__conn_break(k, CHOPIN_PG_PROTOCOL, "the server sent a malformed message of type '%c'", f->type);
 }
 
@@ -9202,7 +9230,7 @@ static void chopin_pg__wake_for(chopin_pg__conn *k, chopin_pg_rows *r) {
 }
 
 /* Too much lies unread: the rest of this result is not kept. */
-static void chopin_pg__rows_overflow(chopin_pg__conn *k, chopin_pg_rows *r, bool memory) {
+static CHOPIN_PG__COLD void chopin_pg__rows_overflow(chopin_pg__conn *k, chopin_pg_rows *r, bool memory) {
     chopin_pg__rows_drop_bytes(k->core, r);
     r->drop = true;
     if (memory) chopin_pg__object_fail(&r->object, CHOPIN_PG_MEMORY, "out of memory for rows");
@@ -9324,35 +9352,6 @@ static int chopin_pg__on_shape(chopin_pg__conn *k, const chopin_pg__frame *f, si
     return 0;
 }
 
-/* Behind '2' usually lies the rest of the answer, rows and a 'C' with a number: taken here, which spares each of them the way of every message.
- * What is not whole yet, or anything else, is left to that way. */
-static void chopin_pg__take_answer(chopin_pg__conn *k, chopin_pg_rows *r) {
-    chopin_pg__block *b = k->block;
-    int64_t rows = 0, count;
-    size_t  from = b->from, to = r->shape && r->shape->columns ? chopin_pg__run_of(k, 'D', r->shape->columns, from, &rows) : from;
-    size_t  n = chopin_pg__read_counted(b->data + to, b->to - to, &count);
-    if (k->core->options.trace) return;
-    b->from = to + n;
-    r->arrived += rows;
-    if (rows) chopin_pg__rows_keep(k, r, from, to);
-    if (!n) return;
-    r->suspended = false;
-    r->affected  = count;
-    r->completed = true;
-    r->steps++;
-    chopin_pg__step_on(k);
-}
-
-static int chopin_pg__on_bound(chopin_pg__conn *k, const chopin_pg__frame *f) {
-    chopin_pg_rows *r = k->current;
-    if (k->skipping || !chopin_pg__step_taken(r, '2')) return chopin_pg__unexpected(k, f);
-    r->bound = true;
-    if (r->statement && !r->shape) r->shape = chopin_pg__shape_share(r->statement->shape);
-    r->session = k->session;
-    if (*r->steps == 'x') chopin_pg__take_answer(k, r);
-    return 0;
-}
-
 /* Whose error is it? That of one of our riders belongs to the statement it carried. */
 static chopin_pg_rows *chopin_pg__error_owner(chopin_pg_rows *r) {
     while (r->ours && !r->sync && r->behind) r = r->behind;
@@ -9411,26 +9410,93 @@ static void chopin_pg__rows_skipped(chopin_pg_rows *r, int failed) {
     chopin_pg__object_fail(&r->object, CHOPIN_PG_SERVER, "not done: statement %d of the batch failed", failed);
 }
 
-/* ReadyForQuery: the group is done, and only now is it. */
-static int chopin_pg__on_ready(chopin_pg__conn *k, const chopin_pg__frame *f) {
-    chopin_pg_rows *r = k->current, *last;
-    bool failed = k->skipping;
-    if (!r || (!failed && (!r->sync || (*r->steps && *r->steps != 'q')))) return chopin_pg__unexpected(k, f);
-    if (!chopin_pg__read_ready(f, &k->state)) return chopin_pg__malformed(k, f);
-    int number = chopin_pg__error_owner(r)->number;
+/* The group is done: its operations leave the queue. */
+static void chopin_pg__group_over(chopin_pg__conn *k, char state) {
+    bool failed = k->skipping, last;
+    int  number = failed ? chopin_pg__error_owner(k->current)->number : -1;
+    k->state    = state;
     k->skipping = false;
     k->current  = NULL;
     do {
-        last = chopin_pg__queue_pop(k);
-        bool sync = last->sync;
-        if (failed) chopin_pg__rows_skipped(last, number);
-        chopin_pg__wake_for(k, last);
-        k->over(k, last);
-        if (sync) break;
-    } while (k->head);
+        chopin_pg_rows *r = chopin_pg__queue_pop(k);
+        last = r->sync;
+        if (failed) chopin_pg__rows_skipped(r, number);
+        chopin_pg__wake_for(k, r);
+        k->over(k, r);
+    } while (!last && k->head);
     k->current = k->head;
-    k->head_since_ms = k->head ? k->core->now_ms : 0;
+    *(k->head ? &k->head_since_ms : &k->idle_since_ms) = k->core->now_ms;
+}
+
+/* ReadyForQuery: the group is done, and only now is it. */
+static int chopin_pg__on_ready(chopin_pg__conn *k, const chopin_pg__frame *f) {
+    chopin_pg_rows *r = k->current;
+    char state;
+    if (!r || (!k->skipping && (!r->sync || (*r->steps && *r->steps != 'q')))) return chopin_pg__unexpected(k, f);
+    if (!chopin_pg__read_ready(f, &state)) return chopin_pg__malformed(k, f);
+    chopin_pg__group_over(k, state);
     if (k->shared && k->state != 'I') return chopin_pg__conn_break(k, CHOPIN_PG_UNSAFE, "a statement left a transaction open on a shared connection");
+    return 0;
+}
+
+/* Takes what has arrived whole of the answer: its rows, and a 'C' with a number. True: it is complete. */
+static bool chopin_pg__take_rows(chopin_pg__conn *k, chopin_pg_rows *r) {
+    chopin_pg__block *b = k->block;
+    int64_t rows = 0, count;
+    size_t  from = b->from, to = r->shape && r->shape->columns ? chopin_pg__run_of(k, 'D', r->shape->columns, from, &rows) : from;
+    size_t  n = chopin_pg__read_counted(b->data + to, b->to - to, &count);
+    b->from = to + n;
+    r->arrived += rows;
+    if (rows) {
+        chopin_pg__rows_keep(k, r, from, to);
+        r->handy |= r->shape->columns <= r->cells_cap;
+    }
+    if (!n) return false;
+    r->plain = !r->drop && !r->keeps_conn && !r->portal;
+    r->suspended = false;
+    r->affected  = count;
+    r->completed = true;
+    r->steps++;
+    return true;
+}
+
+static void chopin_pg__rows_bound(chopin_pg__conn *k, chopin_pg_rows *r) {
+    r->bound = true;
+    if (r->statement && !r->shape) r->shape = chopin_pg__shape_share(r->statement->shape);
+    r->session = k->session;
+}
+
+/* The next bytes are these: they are taken. */
+static bool chopin_pg__take_bytes(chopin_pg__block *b, const void *bytes, size_t n) {
+    if (b->to - b->from < n || memcmp(b->data + b->from, bytes, n) != 0) return false;
+    b->from += n;
+    return true;
+}
+
+/* Behind '2' usually lies the rest of the answer, then that of the next statement of the group, at its end Z: taken here, which spares each of them the way of
+ * every message. What is not whole yet, or anything else, is left to that way. */
+static void chopin_pg__take_answers(chopin_pg__conn *k) {
+    static const uint8_t bound[] = { '2', 0, 0, 0, 4 }, ready[] = { 'Z', 0, 0, 0, 5, 'I' };
+    chopin_pg_rows *r = k->current;
+    if (k->core->options.trace) return;                       // which shows every message
+    while (*r->steps == 'x' && chopin_pg__take_rows(k, r)) {
+        if (r->sync) {
+            if (!*r->steps && chopin_pg__take_bytes(k->block, ready, sizeof ready)) chopin_pg__group_over(k, 'I');
+            return;
+        }
+        chopin_pg__step_on(k);
+        r = k->current;
+        if (*r->steps != '2' || !chopin_pg__take_bytes(k->block, bound, sizeof bound)) return;
+        r->steps++;
+        chopin_pg__rows_bound(k, r);
+    }
+}
+
+static int chopin_pg__on_bound(chopin_pg__conn *k, const chopin_pg__frame *f) {
+    chopin_pg_rows *r = k->current;
+    if (k->skipping || !chopin_pg__step_taken(r, '2')) return chopin_pg__unexpected(k, f);
+    chopin_pg__rows_bound(k, r);
+    chopin_pg__take_answers(k);
     return 0;
 }
 
@@ -9540,9 +9606,12 @@ static void chopin_pg__cache_free(chopin_pg__conn *k) {
     k->cache = NULL;
 }
 
-static chopin_pg__statement *chopin_pg__cache_find(chopin_pg__cache *c, uint64_t hash, chopin_str sql) {
+/* `id`: of the text, when it was judged; a statement that was found by its text once is known by that. */
+static chopin_pg__statement *chopin_pg__cache_find(chopin_pg__cache *c, uint64_t hash, uint64_t id, chopin_str sql) {
     chopin_pg__statement *s = c->head[hash % CHOPIN_PG__CACHE_HEADS];
+    if (s && id && s->sql_id == id) return s;
     while (s && (s->hash != hash || !chopin_pg__equal(s->sql, sql))) s = s->chain;
+    if (s) s->sql_id = id;
     return s;
 }
 
@@ -9613,15 +9682,16 @@ static void chopin_pg__cache_room(chopin_pg__conn *k, size_t bytes) {
     }
 }
 
-/* The statement for this text: known, new (PREPARING with no use yet), or NULL: it goes unnamed. `hash`: of the text, or 0. */
-static chopin_pg__statement *chopin_pg__cache_get(chopin_pg__conn *k, chopin_str sql, uint64_t hash) {
+/* The statement for the text of `r`: known, new (PREPARING with no use yet), or NULL: it goes unnamed. */
+static chopin_pg__statement *chopin_pg__cache_get(chopin_pg__conn *k, const chopin_pg_rows *r) {
+    chopin_str sql = r->sql;
     if (k->core->options.statement_cache < 0 || k->pooler || k->core->pooler || sql.len > CHOPIN_PG__CACHE_TEXT) return NULL;
     if (!k->cache) k->cache = (chopin_pg__cache *)chopin_pg__alloc_zero(&k->core->heap, sizeof *k->cache);
     if (!k->cache) return NULL;
     if (!k->cache->prefix) k->cache->prefix = (uint32_t)chopin_pg__random_next(&k->core->random) | 1;
     chopin_pg__cache_refresh(k);
-    if (!hash) hash = CHOPIN_PG__SQL_HASH(k->core->hash_seed, sql);
-    chopin_pg__statement *s = chopin_pg__cache_find(k->cache, hash, sql);
+    uint64_t hash = r->sql_id ? r->sql_hash : CHOPIN_PG__SQL_HASH(k->core->hash_seed, sql);
+    chopin_pg__statement *s = chopin_pg__cache_find(k->cache, hash, r->sql_id, sql);
     if (s && s->state == CHOPIN_PG__STALE) {
         s->state = CHOPIN_PG__PREPARED;                        // so that its Close is sent: its name may still be taken
         chopin_pg__cache_evict(k, s);
@@ -9696,14 +9766,28 @@ static int chopin_pg__put_bind(chopin_pg__conn *k, chopin_pg_rows *r, const chop
     return 0;
 }
 
-/* What Bind and Execute of a known statement are made of, beside the values: always the same bytes. False: no memory, the long way must do. */
-static bool chopin_pg__ready_make(chopin_pg__core *c, chopin_pg__statement *s, int params) {
+/* Places for the values of a statement that takes nothing but int4 and int8. */
+static void chopin_pg__ready_values(chopin_pg__out *o, chopin_pg__statement *s, size_t formats) {
+    size_t from = o->len;
+    for (int i = 0; i < s->param_count; i++) if (s->types[i] != CHOPIN_PG__OID_INT4 && s->types[i] != CHOPIN_PG__OID_INT8) return;
+    for (int i = 0; i < s->param_count; i++) {
+        chopin_pg__put_u32(o, s->types[i] == CHOPIN_PG__OID_INT4 ? 4 : 8);
+        chopin_pg__put_u32(o, 0);
+        if (s->types[i] == CHOPIN_PG__OID_INT8) chopin_pg__put_u32(o, 0);
+        if (!o->status) chopin_pg__store16(o->ptr + formats + 2 * (size_t)i, 1);
+    }
+    s->ready_values = o->len - from;
+}
+
+/* What Bind and Execute of a known statement are made of: always the same bytes, beside the values. False: no memory, the long way must do. */
+static bool chopin_pg__ready_make(chopin_pg__core *c, chopin_pg__statement *s) {
     chopin_pg__out o = { .heap = &c->heap };
     size_t mark = chopin_pg__begin_message(&o, 'B');
     chopin_pg__put_u8(&o, 0);
     chopin_pg__put_z(&o, chopin_pg__str_z(s->name));
-    chopin_pg__put_counts(&o, params);
+    chopin_pg__put_counts(&o, s->param_count);
     size_t head = o.len;
+    chopin_pg__ready_values(&o, s, head - 2 - 2 * (size_t)s->param_count);
     chopin_pg__put_result_formats(&o, s->shape);
     chopin_pg__end_message(&o, mark);
     chopin_pg__put_execute(&o, chopin_pg__str("", 0), 0);
@@ -9717,22 +9801,46 @@ static bool chopin_pg__ready_make(chopin_pg__core *c, chopin_pg__statement *s, i
     return s->ready != NULL;
 }
 
-/* Bind and Execute from the bytes that are ready: a third of the instructions of writing each field. */
-static int chopin_pg__put_ready(chopin_pg__conn *k, chopin_pg_rows *r, const chopin_pg__statement *s) {
+/* Integers have their places in the bytes that are ready: a copy, and a store for each. False: they do not fit, or are something else. */
+static bool chopin_pg__put_integers(chopin_pg__conn *k, const chopin_pg_rows *r, const chopin_pg__statement *s) {
+    chopin_pg__out *o = &k->out;
+    if ((r->param_count && !s->ready_values) || !chopin_pg__out_room(o, s->ready_size)) return false;
+    uint8_t *at = o->ptr + o->len + s->ready_head + 4;
+    memcpy(o->ptr + o->len, s->ready, s->ready_size);
+    for (int i = 0; i < r->param_count; i++) {
+        const chopin_pg_param *p = &r->params[i];
+        bool narrow = s->types[i] == CHOPIN_PG__OID_INT4;
+        if (p->kind != CHOPIN_PG__P_I64 || (narrow && (p->as.i64 < INT32_MIN || p->as.i64 > INT32_MAX))) return false;
+        if (narrow) chopin_pg__store32(at, (uint32_t)((uint64_t)p->as.i64 & UINT32_MAX));
+        else chopin_pg__store64(at, (uint64_t)p->as.i64);
+        at += narrow ? 8 : 12;
+    }
+    o->len += s->ready_size;
+    return true;
+}
+
+/* Bind and Execute around values of any kind. */
+static int chopin_pg__put_around(chopin_pg__conn *k, chopin_pg_rows *r, const chopin_pg__statement *s) {
     enum { EXECUTE = 10 };                                    // its bytes, which end the ready ones
     chopin_pg__out *o = &k->out;
-    size_t at = o->len, tail = s->ready_size - s->ready_head;
+    size_t at = o->len, tail = s->ready_head + s->ready_values;
     chopin_pg__put_bytes(o, s->ready, s->ready_head);
     int rc = chopin_pg__put_values(k, r, s, o->len - 2 - 2 * (size_t)r->param_count);
     if (rc < 0) return rc;
-    chopin_pg__put_bytes(o, s->ready + s->ready_head, tail);
+    chopin_pg__put_bytes(o, s->ready + tail, s->ready_size - tail);
     if (o->status) return 0;
     size_t n = o->len - at - EXECUTE - 1;
     if (n > chopin_pg__out_limit(o)) chopin_pg__out_fail(o, CHOPIN_PG_ARG);
     else chopin_pg__store32(o->ptr + at + 1, (uint32_t)n);
+    return 0;
+}
+
+/* Bind and Execute from the bytes that are ready, which spares most of writing each field. */
+static int chopin_pg__put_ready(chopin_pg__conn *k, chopin_pg_rows *r, const chopin_pg__statement *s) {
+    int rc = chopin_pg__put_integers(k, r, s) ? 0 : chopin_pg__put_around(k, r, s);
     r->binary = true;
     r->steps  = "2x";
-    return 0;
+    return rc;
 }
 
 /* Parse declares only what cannot be text: bytes. */
@@ -9757,7 +9865,7 @@ static chopin_str chopin_pg__portal_name(const chopin_pg_rows *r, char *out, siz
 static int chopin_pg__put_statement(chopin_pg__conn *k, chopin_pg_rows *r, chopin_pg__statement *s) {
     char name[24];
     bool usual = s && s->state == CHOPIN_PG__PREPARED && !r->portal && !r->prepare_only && r->param_count == s->param_count;
-    if (usual && (s->ready || chopin_pg__ready_make(k->core, s, r->param_count))) return chopin_pg__put_ready(k, r, s);
+    if (usual && (s->ready || chopin_pg__ready_make(k->core, s))) return chopin_pg__put_ready(k, r, s);
     chopin_str portal = chopin_pg__portal_name(r, name, sizeof name);
     bool fresh = s && s->uses == 0 && s->state == CHOPIN_PG__PREPARING;
     if (fresh || !s) chopin_pg__put_parse(k, r, s ? s->name : "");
@@ -9791,7 +9899,7 @@ static int chopin_pg__encode_undo(chopin_pg__conn *k, chopin_pg_rows *r, size_t 
 
 /* Puts `r` into the output and the queue, without its Sync (see chopin_pg__seal). 0, or its error is set. */
 static int chopin_pg__encode(chopin_pg__conn *k, chopin_pg_rows *r) {
-    chopin_pg__statement *s = r->simple || r->unnamed ? NULL : chopin_pg__cache_get(k, r->sql, r->sql_hash);    // its riders come first
+    chopin_pg__statement *s = r->simple || r->unnamed ? NULL : chopin_pg__cache_get(k, r);    // its riders come first
     size_t len = k->out.len;
     r->out_from = k->out_base + len;
     r->sync = false;
@@ -9816,8 +9924,7 @@ static int chopin_pg__encode(chopin_pg__conn *k, chopin_pg_rows *r) {
 static void chopin_pg__seal(chopin_pg__conn *k) {
     if (!k->tail || k->tail->sync) return;
     chopin_pg__put_simple(&k->out, 'S');
-    k->tail->sync   = true;
-    k->tail->out_to = k->out_base + k->out.len;
+    k->tail->sync = true;
     if (k->out.status) chopin_pg__conn_break(k, CHOPIN_PG_MEMORY, "out of memory for a Sync");
 }
 
@@ -9891,6 +9998,18 @@ static inline bool chopin_pg__cells_room(chopin_pg__core *c, chopin_pg_rows *r, 
     return (columns <= r->cells_cap && r->cells) || chopin_pg__cells_grow(c, r, columns);
 }
 
+/* The cells are those of a row. */
+static inline bool chopin_pg__row_taken(chopin_pg_rows *r) {
+    r->quick = r->binary ? r->shape->columns : 0;
+    return r->on_row = true;
+}
+
+static void chopin_pg__row_gone(chopin_pg_rows *r) {
+    r->on_row = r->handy = false;
+    r->quick = 0;
+    if (r->room.blocks) chopin_pg__arena_reset(&r->room);
+}
+
 static bool chopin_pg__rows_take_row(chopin_pg__core *c, chopin_pg_rows *r, const chopin_pg__frame *f) {
     if (!r->shape || !chopin_pg__cells_room(c, r, r->shape->columns)) return false;
     if (!chopin_pg__read_cells(f->body, f->len, r->shape->columns, r->cells)) {
@@ -9898,7 +10017,8 @@ static bool chopin_pg__rows_take_row(chopin_pg__core *c, chopin_pg_rows *r, cons
         if (r->conn && r->phase == CHOPIN_PG__FLYING) chopin_pg__conn_break(r->conn, CHOPIN_PG_PROTOCOL, "the server sent a malformed message of type 'D'");
         return false;
     }
-    return r->on_row = true;
+    r->handy = true;
+    return chopin_pg__row_taken(r);
 }
 
 /* A script's next RowDescription: it was good when it came. */
@@ -9924,8 +10044,7 @@ static void chopin_pg__rows_take_end(chopin_pg_rows *r, const chopin_pg__frame *
 /* 1: a row is in hand; 0: nothing is buffered, or this result is over. Errors are in the result. */
 static int chopin_pg__rows_step(chopin_pg__core *c, chopin_pg_rows *r) {
     chopin_pg__frame f;
-    r->on_row = false;
-    if (r->room.blocks) chopin_pg__arena_reset(&r->room);
+    chopin_pg__row_gone(r);
     while (!r->object.status && !r->result_over && chopin_pg__rows_message(c, r, &f)) {
         if (f.type == 'D') return chopin_pg__rows_take_row(c, r, &f);
         if (f.type == 'T' && !chopin_pg__rows_take_shape(c, r, &f)) return 0;
@@ -9937,17 +10056,16 @@ static int chopin_pg__rows_step(chopin_pg__core *c, chopin_pg_rows *r) {
 /* The usual step, in a loop over rows that lie here: the next message is a row and nothing of the last one has to be given back. A binary COPY has the same
  * form, unless one of its rows lies across messages. False: take the whole way. */
 static inline bool chopin_pg__rows_quick(chopin_pg_rows *r) {
+    size_t have = r->first.to - r->first.from;
     bool flying = r->phase == CHOPIN_PG__FLYING;
-    if (!r->on_row || r->object.status || r->room.blocks || !r->last || r->first.to - r->first.from < 7) return false;
-    if (r->copy && (!r->copy_binary || r->pieces_at != r->pieces.len)) return false;
-    if (flying && r->conn->unread > CHOPIN_PG__UNREAD_MAX) return false;
+    if (!r->handy || r->object.status || have < 7 || (flying && r->conn->unread > CHOPIN_PG__UNREAD_MAX)) return false;
     const uint8_t *at = r->first.block->data + r->first.from;
     size_t n = (size_t)chopin_pg__load32(at + 1) + 1;
     if (at[0] != (r->copy ? 'd' : 'D') || !chopin_pg__read_cells(at + 5, n - 5, r->shape->columns, r->cells)) return false;
     r->first.from += n;
     r->unread     -= n;
     if (flying) r->conn->unread -= n;
-    return true;
+    return chopin_pg__row_taken(r);
 }
 
 /* ---- what others may not do on a shared connection ---- */
@@ -10947,10 +11065,8 @@ static void chopin_pg__begin_again(chopin_pg__conn *k, chopin_pg_rows *r) {
 /* An operation has left the queue of its connection. */
 static void chopin_pg__over(chopin_pg__conn *k, chopin_pg_rows *r) {
     chopin_pg__core *c = k->core;
-    void (*finish)(chopin_pg__conn *k, chopin_pg_rows *r) = r->finish;
-    if (r->statement && !r->redo) {                            // `sql` may point into it: the result keeps it until its own end
-        if (r->object.status == CHOPIN_PG_LOST) c->counters.lost++;
-    }
+    void (*finish)(chopin_pg__conn *k, chopin_pg_rows *r) = r->ours ? r->finish : NULL;
+    if (r->object.status == CHOPIN_PG_LOST && r->statement && !r->redo) c->counters.lost++;
     if (!r->ours && !r->redo) {
         c->counters.queries++;
         chopin_pg__event(c, CHOPIN_PG_ON_END, k, r, r->began_ns);
@@ -11085,7 +11201,7 @@ static void chopin_pg__pool_tend(chopin_pg__pool *p) {
 /* After a second of idleness: what lies there to be read? S, N, A are fine; E or the end is not. After half a minute the server has to answer. */
 static bool chopin_pg__conn_alive(chopin_pg__conn *k, chopin_pg__waiter *w) {
     if (k->stage != CHOPIN_PG__READY || k->reader || k->depth > 0) return chopin_pg__usable(k);
-    int64_t idle = chopin_pg__clock_near_ms() - k->idle_since_ms;
+    int64_t idle = (k->core->now_ms = chopin_pg__clock_near_ms()) - k->idle_since_ms;
     if (idle < 1000) return chopin_pg__usable(k);
     chopin_pg__receive(k, false);
     if (idle < 30000 || !w || !chopin_pg__usable(k) || !chopin_pg__pool_rider(k, NULL)) return chopin_pg__usable(k);
@@ -11169,7 +11285,7 @@ static bool chopin_pg__shared_wait(chopin_pg__pool *p, chopin_pg__conn *k, chopi
 /* The usual one: at rest, used a moment ago, and in a pool that was tended in this very tick of the clock. NULL: look at all of them. */
 static chopin_pg__conn *chopin_pg__shared_rested(chopin_pg__pool *p) {
     chopin_pg__conn *k = p->conns;
-    int64_t now = chopin_pg__clock_near_ms();
+    int64_t now = p->core.now_ms = chopin_pg__clock_near_ms();
     if (!k || k->stage != CHOPIN_PG__READY || k->depth > 0 || k->reader || p->tended_ms != now || p->core.demoted) return NULL;
     return chopin_pg__shared_open(k) && now - k->idle_since_ms < 1000 && chopin_pg__out_waiting(k) == 0 ? k : NULL;
 }
@@ -11412,9 +11528,21 @@ static int chopin_pg__ride_begin(chopin_pg *h, chopin_pg__conn *k, chopin_pg__ob
     return 0;
 }
 
+/* Into the output of `k`, behind its riders. 0, or r's error is set. */
+static int chopin_pg__put_behind(chopin_pg__conn *k, chopin_pg_rows *r) {
+    chopin_pg__core *c = k->core;
+    r->session = k->session;
+    if (c->options.on_event) r->began_ns = chopin_pg__clock_ns();
+    int rc = chopin_pg__encode(k, r);
+    if (rc < 0) return rc;
+    if (!k->shared) chopin_pg__note_sql(k, r->sql);
+    if (c->options.on_event && r->statement && r->statement->uses == 1 && r->statement->state == CHOPIN_PG__PREPARING) chopin_pg__event(c, CHOPIN_PG_ON_PREPARE, k, r, 0);
+    chopin_pg__event(c, CHOPIN_PG_ON_QUERY, k, r, 0);
+    return 0;
+}
+
 /* Into the output of `k`, riders first. 0, or r's error is set. */
 static int chopin_pg__put_on(chopin_pg *h, chopin_pg__conn *k, chopin_pg_rows *r, bool seal) {
-    chopin_pg__core *c = k->core;
     if (k->copying && k->copying->phase == CHOPIN_PG__FLYING) {
         r->phase = CHOPIN_PG__OVER;
         return chopin_pg__object_fail(&r->object, CHOPIN_PG_ARG, "a COPY is open on this connection: end it first");
@@ -11424,16 +11552,11 @@ static int chopin_pg__put_on(chopin_pg *h, chopin_pg__conn *k, chopin_pg_rows *r
         return chopin_pg__object_fail(&r->object, CHOPIN_PG_CONNECT, "the connection was lost before it could be sent: %s", chopin_pg__object_shown(&k->fault)->why);
     }
     k->touched_by = h->root;
-    r->session  = k->session;
-    r->began_ns = c->options.on_event ? chopin_pg__clock_ns() : 0;
     int rc = chopin_pg__ride_begin(chopin_pg__conn_handle(h), k, &r->object);
-    if (rc == 0) rc = chopin_pg__encode(k, r);
-    if (rc == 0 && !k->shared) chopin_pg__note_sql(k, r->sql);
+    if (rc == 0) rc = chopin_pg__put_behind(k, r);
     if (seal || rc < 0) chopin_pg__seal(k);
     k->touched_by = NULL;
     if (rc < 0) r->phase = CHOPIN_PG__OVER;
-    if (rc == 0 && c->options.on_event && r->statement && r->statement->uses == 1 && r->statement->state == CHOPIN_PG__PREPARING) chopin_pg__event(c, CHOPIN_PG_ON_PREPARE, k, r, 0);
-    if (rc == 0) chopin_pg__event(c, CHOPIN_PG_ON_QUERY, k, r, 0);
     return rc;
 }
 
@@ -11550,7 +11673,7 @@ static void chopin_pg__rows_detach(chopin_pg__core *c, chopin_pg_rows *r) {
     chopin_pg__rows_drop_bytes(c, r);
     ghost->phase = r->phase;   ghost->conn = k;             ghost->behind = r->behind;   ghost->steps = r->steps;   ghost->sync = r->sync;
     ghost->simple = r->simple; ghost->copy = r->copy;       ghost->copy_open = r->copy_open;
-    ghost->out_from = r->out_from; ghost->out_to = r->out_to; ghost->bound = r->bound; ghost->portal = r->portal;
+    ghost->out_from = r->out_from; ghost->bound = r->bound; ghost->portal = r->portal;
     ghost->drop = true;
     ghost->sql = r->statement ? r->sql : chopin_pg__absent();
     ghost->statement = r->statement;
@@ -11632,7 +11755,6 @@ static void chopin_pg__rows_wait_in(chopin_pg *h, chopin_pg_rows *r, chopin_pg__
         break;
     }
     if (k) chopin_pg__pass(k);
-    if (k && k->shared && k->depth == 0) k->idle_since_ms = k->core->now_ms;
 }
 
 /* Nobody else is there in a program that blocks: without a deadline, a query on a connection at rest is one send and one receive. True: it is ready; false: what
@@ -11651,7 +11773,6 @@ static bool chopin_pg__rows_wait_alone(chopin_pg *h, chopin_pg_rows *r, bool to_
     k->touched_by = h->root;
     while (r->phase == CHOPIN_PG__FLYING && !chopin_pg__rows_ready(r, to_end) && chopin_pg__flush(k) > 0) chopin_pg__receive(k, true);
     k->touched_by = NULL;
-    if (k->shared && k->depth == 0) k->idle_since_ms = p->core.now_ms;
     return chopin_pg__rows_ready(r, to_end);
 }
 
@@ -11696,13 +11817,18 @@ static void chopin_pg__judged_add(chopin_pg__core *c, chopin_str sql) {
     chopin_pg__judged *j = chopin_pg__judged_at(c, sql);
     memcpy(j->text, sql.ptr, sql.len);
     j->len  = (uint32_t)sql.len;
+    j->id   = ++c->judged_ids;
     j->hash = CHOPIN_PG__SQL_HASH(c->hash_seed, sql);
 }
-/* The hash of a text that may run anywhere, as was found before; 0: judge it. */
-static uint64_t chopin_pg__judged_hash(chopin_pg__core *c, chopin_str sql) {
-    if (!sql.ptr || !sql.len || sql.len > sizeof c->judged[0].text) return 0;
+/* Was it found before that this text may run anywhere? Then its hash is known too. */
+static bool chopin_pg__judged_well(chopin_pg__core *c, chopin_pg_rows *r) {
+    chopin_str sql = r->sql;
+    if (!sql.ptr || !sql.len || sql.len > sizeof c->judged[0].text) return false;
     const chopin_pg__judged *j = chopin_pg__judged_at(c, sql);
-    return j->len == sql.len && memcmp(j->text, sql.ptr, sql.len) == 0 ? j->hash : 0;
+    if (j->len != sql.len || memcmp(j->text, sql.ptr, sql.len) != 0) return false;
+    r->sql_hash = j->hash;
+    r->sql_id   = j->id;
+    return true;
 }
 
 /* May this text run here? Marks a pin that will have to be reset. */
@@ -11733,13 +11859,16 @@ static int chopin_pg__text_check(chopin_pg__object *o, chopin_str sql) {
     return 0;
 }
 
-static int chopin_pg__params_check(chopin_pg_rows *r) {
+static CHOPIN_PG__NOINLINE int chopin_pg__param_judge(chopin_pg_rows *r, int i) {
     chopin_pg_error e;
+    chopin_pg__error_init(&e, r->object.heap);
+    return chopin_pg__param_check(&r->params[i], &e) < 0 ? chopin_pg__encode_failed(r, &e, i + 1) : 0;
+}
+
+static inline int chopin_pg__params_check(chopin_pg_rows *r) {
     if (r->param_count > CHOPIN_PG__PARAMS_MAX) return chopin_pg__object_fail(&r->object, CHOPIN_PG_ARG, "%d values, at most 65535 are possible: use arrays or COPY", r->param_count);
     for (int i = 0; i < r->param_count; i++) {
-        if (chopin_pg__param_is_plain(r->params[i].kind)) continue;
-        chopin_pg__error_init(&e, r->object.heap);
-        if (chopin_pg__param_check(&r->params[i], &e) < 0) return chopin_pg__encode_failed(r, &e, i + 1);
+        if (!chopin_pg__param_is_plain(r->params[i].kind) && chopin_pg__param_judge(r, i) < 0) return r->object.status;
     }
     return 0;
 }
@@ -11792,8 +11921,7 @@ static chopin_pg_rows *chopin_pg__rows_make(chopin_pg *h, chopin_str sql, const 
         r->phase = CHOPIN_PG__OVER;
         return r;
     }
-    r->sql_hash = chopin_pg__judged_hash(c, sql);
-    if (!r->sql_hash && (chopin_pg__text_check(&r->object, sql) < 0 || chopin_pg__gate_check(h, &r->object, sql) < 0)) r->phase = CHOPIN_PG__OVER;
+    if (!chopin_pg__judged_well(c, r) && (chopin_pg__text_check(&r->object, sql) < 0 || chopin_pg__gate_check(h, &r->object, sql) < 0)) r->phase = CHOPIN_PG__OVER;
     else if (chopin_pg__params_check(r) < 0) r->phase = CHOPIN_PG__OVER;
     return r;
 }
@@ -11988,13 +12116,23 @@ static void chopin_pg__batch_undo(chopin_pg__conn *k, chopin_pg_rows *tail, size
     }
 }
 
+/* The first one looks at the connection and takes the riders, the others follow it. 0, or r's error is set. */
+static int chopin_pg__batch_put(chopin_pg *h, chopin_pg__conn *k, chopin_pg_rows *r) {
+    if (r == h->rows || !chopin_pg__usable(k)) return chopin_pg__put_on(h, k, r, false);
+    k->touched_by = h->root;
+    int rc = chopin_pg__put_behind(k, r);
+    k->touched_by = NULL;
+    if (rc < 0) r->phase = CHOPIN_PG__OVER;
+    return rc;
+}
+
 static int chopin_pg__batch_encode(chopin_pg *h, chopin_pg__conn *k) {
     chopin_pg_rows *tail = k->tail;
     chopin_pg *own = chopin_pg__conn_handle(h);
     size_t len = k->out.len;
     chopin_pg__tx_state before = own ? own->tx_state : CHOPIN_PG__TX_NEW;
     for (chopin_pg_rows *r = h->rows; r; r = r->after) {
-        if (chopin_pg__put_on(h, k, r, false) == 0) continue;
+        if (chopin_pg__batch_put(h, k, r) == 0) continue;
         chopin_pg__object_copy(&h->object, &r->object);
         if (h->object.error) h->object.error->statement = r->number;
         chopin_pg__batch_undo(k, tail, len);
@@ -12003,6 +12141,12 @@ static int chopin_pg__batch_encode(chopin_pg *h, chopin_pg__conn *k) {
     }
     chopin_pg__seal(k);
     return 0;
+}
+
+static bool chopin_pg__batch_went_well(const chopin_pg *h) {
+    const chopin_pg_rows *r = h->rows;
+    while (r && !r->object.status) r = r->after;
+    return !r && !h->last_row->redo;
 }
 
 static bool chopin_pg__batch_stale(const chopin_pg *h) {
@@ -12064,7 +12208,6 @@ static void chopin_pg__batch_outcome(chopin_pg *h) {
 
 static int chopin_pg__batch_commit(chopin_pg *h) {
     chopin_pg__core *c = chopin_pg__core_of(h);
-    for (chopin_pg_rows *r = h->rows; r && !h->object.status; r = r->after) chopin_pg__tell(h, &r->object);
     if (h->object.status || h->committed || !h->rows) return h->object.status;
     h->committed = true;
     for (int tries = 0; tries < 3; tries++) {
@@ -12073,6 +12216,7 @@ static int chopin_pg__batch_commit(chopin_pg *h) {
         int rc = chopin_pg__batch_run(h, w);
         chopin_pg__waiter_free(c, w);
         if (rc < 0) break;
+        if (chopin_pg__batch_went_well(h)) return 0;
         bool again = h->last_row->redo || (chopin_pg__batch_stale(h) && !chopin_pg__conn_handle(h));
         if (!again || tries == 2) break;
         for (chopin_pg_rows *r = h->rows; r; r = r->after) {  // nothing of it was done
@@ -12530,7 +12674,7 @@ static int64_t chopin_pg__copy_tuple(chopin_pg__core *c, chopin_pg_rows *r, cons
     if (!r->shape && chopin_pg__load16(p) != 0xffff) return chopin_pg__rows_fail(r, CHOPIN_PG_MEMORY, "out of memory for a row"), -1;
     if (r->shape && !chopin_pg__cells_room(c, r, r->shape->columns)) return -1;
     int64_t n = chopin_pg__tuple_read(p, have, r->shape ? r->shape->columns : 0, r->cells);
-    r->on_row = n > 0;
+    if (n > 0) chopin_pg__row_taken(r);
     return n;
 }
 
@@ -12549,8 +12693,9 @@ static int chopin_pg__copy_step_binary(chopin_pg__core *c, chopin_pg_rows *r) {
         if (f.type != 'd') continue;
         if (r->pieces_at == r->pieces.len && r->copy_begun) {
             n = chopin_pg__copy_tuple(c, r, f.body, f.len);
-            if (n == (int64_t)f.len && r->on_row) return 1;  // one message, one row, nothing is copied
+            if (n == (int64_t)f.len && r->on_row) return r->handy = true;   // one message, one row, nothing is copied
             r->on_row = false;
+            r->quick  = 0;
             if (n == -2) continue;
         }
         r->pieces.heap = &c->heap;
@@ -12566,8 +12711,7 @@ static int chopin_pg__copy_step_binary(chopin_pg__core *c, chopin_pg_rows *r) {
 
 static int chopin_pg__copy_step(chopin_pg__core *c, chopin_pg_rows *r) {
     chopin_pg__frame f;
-    r->on_row = false;
-    if (r->room.blocks) chopin_pg__arena_reset(&r->room);
+    chopin_pg__row_gone(r);
     if (r->object.status) return 0;
     if (r->copy_binary) return r->binary = true, chopin_pg__copy_step_binary(c, r);
     while (chopin_pg__rows_message(c, r, &f)) {
@@ -12575,8 +12719,8 @@ static int chopin_pg__copy_step(chopin_pg__core *c, chopin_pg_rows *r) {
         if (!r->shape) r->shape = chopin_pg__shape_plain(&c->heap, 1, 25);
         if (!r->shape || !chopin_pg__cells_room(c, r, 1)) return chopin_pg__rows_fail(r, CHOPIN_PG_MEMORY, "out of memory for COPY data"), 0;
         r->cells[0] = (chopin_pg__cell){ f.body, f.len, false };
-        r->binary = r->on_row = true;
-        return 1;
+        r->binary = true;
+        return chopin_pg__row_taken(r);
     }
     return 0;
 }
@@ -13181,9 +13325,9 @@ static chopin_str chopin_pg__sql_of(const chopin_pg_param *args, int count) {
 
 /* On a batch everything waits for the commit. */
 static chopin_pg_rows *chopin_pg__batch_add(chopin_pg *h, chopin_pg_rows *r) {
-    if (!r->handle || r->phase == CHOPIN_PG__OVER) return r;
-    if (h->committed) chopin_pg__object_fail(&r->object, CHOPIN_PG_ARG, "the batch was committed already");
-    else if (chopin_pg__rows_keep_args(r) == 0) r->number = h->numbered++;
+    if (!r->handle) return r;
+    if (r->phase == CHOPIN_PG__NEW && h->committed) chopin_pg__object_fail(&r->object, CHOPIN_PG_ARG, "the batch was committed already");
+    if (r->phase == CHOPIN_PG__NEW && !r->object.status && chopin_pg__rows_keep_args(r) == 0) r->number = h->numbered++;
     if (r->object.status) {
         r->phase = CHOPIN_PG__OVER;
         chopin_pg__tell(h, &r->object);
@@ -13262,7 +13406,7 @@ CHOPIN_PG_API chopin_pg_rows *chopin_pg_script(chopin_pg *h, const char *sql) {
     if (chopin_pg__is_none(h)) return chopin_pg__no_rows(h);
     bool batch = h->object.kind == CHOPIN_PG__BATCH;
     chopin_pg_rows *r = chopin_pg__rows_make(h, CHOPIN_STR("select"), NULL, 0);
-    if (!r->handle || r->phase == CHOPIN_PG__OVER) return r;
+    if (!r->handle || r->phase == CHOPIN_PG__OVER) return chopin_pg__tell(h, &r->object), r;
     r->sql = chopin_pg__str_z(sql);
     r->simple = true;
     r->keeps_conn = !chopin_pg__conn_handle(h);
@@ -13271,6 +13415,7 @@ CHOPIN_PG_API chopin_pg_rows *chopin_pg_script(chopin_pg *h, const char *sql) {
     if (batch || chopin_pg__text_check(&r->object, r->sql) < 0 || chopin_pg__rows_keep_args(r) < 0) {
         chopin_pg__object_fail(&r->object, CHOPIN_PG_ARG, "a script does not go into a batch");
         r->phase = CHOPIN_PG__OVER;
+        chopin_pg__tell(h, &r->object);
         return r;
     }
     return chopin_pg__run(h, r, false);
@@ -13377,10 +13522,20 @@ static int64_t chopin_pg__end_stream(chopin_pg *tx, int64_t rc) {
     return status < 0 ? status : rc;
 }
 
+/* Of one that is plain. */
+static int64_t chopin_pg__end_usual(chopin_pg *h, chopin_pg_rows *r) {
+    int64_t count = r->affected;
+    chopin_pg__rows_unlink(h, r);
+    r->handle = NULL;
+    chopin_pg__rows_recycle(chopin_pg__core_of(h), r);
+    return count;
+}
+
 CHOPIN_PG_API int64_t chopin_pg_end(chopin_pg_rows *r) {
     if (!r || !r->handle) return r ? r->object.status : CHOPIN_PG_MEMORY;
     chopin_pg *h = r->handle;
     bool own_tx = r->own_tx;
+    if (r->plain && r->phase == CHOPIN_PG__OVER && !r->object.status) return chopin_pg__end_usual(h, r);
     if (!r->object.status && r->phase != CHOPIN_PG__OVER && !(h->object.kind == CHOPIN_PG__BATCH && r->phase == CHOPIN_PG__NEW)) {
         chopin_pg__rows_drop_bytes(chopin_pg__core_of(h), r);
         r->drop = true;

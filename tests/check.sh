@@ -135,7 +135,7 @@ part_valgrind() {
 # live_under NAME COMPILER FLAGS: the examples, built so, under curl, raw sockets, wrk and a browser; the sanitizer must stay silent.
 live_under() {
     local name=$1 backend one; shift
-    build_examples $out/$name "$@" -O0 -g
+    HASHING=-O1 build_examples $out/$name "$@" -O0 -g
     for one in $(example_names); do [ -x $out/$name/$one ] || claim "$name $one compiles" 1 $out/$name/$one.build; done
     for backend in epoll uring; do
         enqueue "$name $backend" $out/$name-$backend.log python3 tests/live.py --sanitized --backend $backend --load-seconds 3 $out/$name
@@ -223,7 +223,7 @@ fuzz() {
     return $status
 }
 part_fuzz() {
-    local source seconds=${FUZZ_SECONDS:-8} jobs=()
+    local source seconds=${FUZZ_SECONDS:-6} jobs=()
     for source in tests/fuzz_*.c; do
         fuzz "$source" "$seconds" >$out/$(basename "$source" .c).log 2>&1 &
         jobs+=("$!:$source")
@@ -235,7 +235,7 @@ finish_fuzzers() {
     local job status
     for job; do
         status=0; wait "${job%%:*}" || status=$?
-        claim "${job#*:} finds nothing in ${FUZZ_SECONDS:-8} s" $status $out/$(basename "${job#*:}" .c).log
+        claim "${job#*:} finds nothing in ${FUZZ_SECONDS:-6} s" $status $out/$(basename "${job#*:}" .c).log
     done
     return 0
 }

@@ -45,12 +45,12 @@ build_names() {
         xargs -P 2 -I{} sh -c 'rm -f "$0/{}"; "$@" tests/{}.c -o "$0/{}" -pthread -lm $LIBS >"$0/{}.build" 2>&1 || rm -f "$0/{}"' "$folder" "$@"
 }
 
-# build_examples FOLDER COMPILER FLAGS...: every example into FOLDER, two at a time.
+# build_examples FOLDER COMPILER FLAGS...: every example into FOLDER, two at a time. HASHING: one more flag for those that hash passwords.
 example_names() { printf '%s\n' examples/*.c | sed 's|.*/||; s|\.c$||'; }
 build_examples() {
     local folder=$1; shift
     mkdir -p "$folder"
-    example_names | xargs -P 2 -I{} sh -c 'rm -f "$0/{}"; "$@" -pthread examples/{}.c -o "$0/{}" -lm >"$0/{}.build" 2>&1 || rm -f "$0/{}"' "$folder" "$@"
+    example_names | xargs -P 2 -I{} sh -c 'rm -f "$0/{}"; "$@" $(grep -q chopin_auth.h examples/{}.c && echo "${HASHING:-}") -pthread examples/{}.c -o "$0/{}" -lm >"$0/{}.build" 2>&1 || rm -f "$0/{}"' "$folder" "$@"
 }
 
 # count NAME STATUS LOG SECONDS: adds a program's last line to the sum; without such a line it counts as one failure.

@@ -93,10 +93,19 @@ class Server:
     def log(self):
         return "\n".join(line for line in self.lines if line)
 
+    def ended_within(self, seconds):
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def stop(self, sig=signal.SIGTERM):
         if self.process.poll() is None:
             self.process.send_signal(sig)
         try:
+            if "tsan" in self.command[0] and not self.ended_within(PATIENCE / 2):
+                self.process.send_signal(sig)          # TSan puts a signal off, and once in some hundred times for ever; a server that had seen the first dies of this one
             return self.process.wait(PATIENCE)
         finally:
             self.process.kill()

@@ -156,10 +156,58 @@ static void texts_of_one_hash_stay_apart(void) {
     for (int i = 0; i < 4; i++) {
         CHECK_EQ_INT(number(db, "select 1 as a"), 1);
         CHECK_EQ_INT(number(db, "select 2 as a"), 2);
+        CHECK_EQ_INT(number(db, "select 3 as abc"), 3);        // these two stay among the texts that were judged lately, side by side
+        CHECK_EQ_INT(number(db, "select 4 as abcd"), 4);
     }
-    CHECK_EQ_INT(chopin_pg_stats(db).prepared, 2);
+    CHECK_EQ_INT(chopin_pg_stats(db).prepared, 4);
     closed(db);
     collide = false;
+}
+
+/* Their places in the bytes of a known statement are filled in without a look at anything else. */
+static const char sum[] = "select $1::int8 + $2::int4";
+static int64_t added(chopin_pg *db, int64_t wide, int64_t narrow) {
+    chopin_pg_rows *r = chopin_pg_value(db, sum, wide, narrow);
+    int64_t n = chopin_pg_i64(r, 0);
+    return chopin_pg_end(r) < 0 ? chopin_pg_code(db) : n;
+}
+static void integers_keep_their_range_in_a_known_statement(void) {
+    chopin_pg *db = open_pool((chopin_pg_options){ .shared = 1 });
+    for (int i = 0; i < 3; i++) CHECK_EQ_INT(added(db, 40, 2), 42);
+    CHECK_EQ_INT(added(db, INT64_MAX, -1), INT64_MAX - 1);
+    CHECK_EQ_INT(added(db, INT64_MIN, INT32_MAX), INT64_MIN + INT32_MAX);
+    CHECK_EQ_INT(added(db, 0, INT32_MIN), INT32_MIN);
+    CHECK_EQ_INT(added(db, 0, (int64_t)INT32_MAX + 1), CHOPIN_PG_RANGE);
+    CHECK(strstr(chopin_pg_why(db), "$2") != NULL);
+    CHECK_EQ_INT(added(db, 0, (int64_t)INT32_MIN - 1), CHOPIN_PG_RANGE);
+    CHECK_EQ_INT(added(db, 1, 2), 3);
+    chopin_pg_rows *r = chopin_pg_value(db, sum, "100", (char *)NULL);           // something else than integers
+    CHECK(chopin_pg_is_null(r, 0));
+    CHECK_EQ_INT(chopin_pg_end(r), 1);
+    r = chopin_pg_value(db, sum, "100", 11);
+    CHECK_EQ_INT(chopin_pg_i64(r, 0), 111);
+    CHECK_EQ_INT(chopin_pg_end(r), 1);
+    CHECK_EQ_INT(chopin_pg_stats(db).prepared, 1);
+    closed(db);
+}
+
+/* A value that needs memory gives it back with the next row, however short the way to that one is. */
+static void long_results_need_memory_for_one_row(void) {
+    chopin_pg *db = open_pool((chopin_pg_options){ .shared = 1 });
+    for (int round = 0; round < 2; round++) {
+        int64_t sum_of = 0, rows = 0;
+        uint64_t before = chopin_pg_stats(db).allocations;
+        chopin_pg_rows *r = chopin_pg_query(db, "select i, i::numeric from generate_series(1, 20000) i");
+        while (chopin_pg_next(r)) {
+            sum_of += chopin_pg_i32(r, 0);
+            rows += chopin_pg_numeric(r, 1).len > 0;
+        }
+        CHECK_EQ_INT(chopin_pg_end(r), 20000);
+        CHECK_EQ_INT(rows, 20000);
+        CHECK_EQ_INT(sum_of, 20000LL * 20001 / 2);
+        CHECK(chopin_pg_stats(db).allocations - before <= 40);
+    }
+    closed(db);
 }
 static void followers_of_a_statement_that_fails_see_the_true_error(void) {
     chopin_pg *db = open_pool((chopin_pg_options){ .shared = 1 });
@@ -286,6 +334,8 @@ int main(int argc, char **argv) {
     RUN(a_warm_query_allocates_nothing);
     RUN(the_cache_forgets_the_oldest_and_closes_it);
     RUN(texts_of_one_hash_stay_apart);
+    RUN(integers_keep_their_range_in_a_known_statement);
+    RUN(long_results_need_memory_for_one_row);
     RUN(followers_of_a_statement_that_fails_see_the_true_error);
     RUN(without_names_everything_works_too);
     RUN(a_silent_server_costs_connect_ms);

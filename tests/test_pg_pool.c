@@ -20,6 +20,21 @@ static void exclusive_ones_are_used_again(void) {
     CHECK_EQ_INT(chopin_pg_stats(db).connects, 1);
     closed(db);
 }
+/* Their whole answer comes at once, as that of a query does; but they have a connection, or a transaction, to give back. */
+static void short_streams_give_their_connection_back(void) {
+    chopin_pg *db = open_pool((chopin_pg_options){ .exclusive = 1 });
+    for (int fetch = 0; fetch <= 100; fetch += 50) {
+        for (int i = 0; i < 4; i++) {
+            int64_t sum = 0;
+            chopin_pg_rows *r = chopin_pg_stream(db, fetch, "select g from generate_series(1, $1::int) g", 5);
+            while (chopin_pg_next(r)) sum += chopin_pg_i32(r, 0);
+            CHECK_EQ_INT(chopin_pg_end(r), 5);
+            CHECK_EQ_INT(sum, 15);
+            CHECK_EQ_INT(chopin_pg_stats(db).idle, 1);
+        }
+    }
+    closed(db);
+}
 static void a_pin_is_reset_when_it_changed_its_session(void) {
     chopin_pg *db = open_pool((chopin_pg_options){ .exclusive = 1 });
     chopin_pg *pin = chopin_pg_pin(db);
@@ -225,6 +240,7 @@ int main(int argc, char **argv) {
     TEST_ONLY(argc, argv);
     if (!getenv("CHOPIN_PG_URL")) { printf("SKIPPED no server: run by tests/pg.sh\n"); return 77; }
     RUN(exclusive_ones_are_used_again);
+    RUN(short_streams_give_their_connection_back);
     RUN(a_pin_is_reset_when_it_changed_its_session);
     RUN(what_comes_back_in_the_middle_is_cleaned);
     RUN(waiters_are_served_first_come_first);

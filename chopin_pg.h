@@ -9156,11 +9156,10 @@ static void chopin_pg__rows_free(chopin_pg__core *c, chopin_pg_rows *r) {
 }
 
 /* ---- the queue ---- */
-static void chopin_pg__queue_push(chopin_pg__conn *k, chopin_pg_rows *r) {
+static inline void chopin_pg__queue_link(chopin_pg__conn *k, chopin_pg_rows *r) {
     r->conn   = k;
     r->phase  = CHOPIN_PG__FLYING;
     r->behind = NULL;
-    r->redo = r->completed = r->bound = r->suspended = r->handy = r->plain = false;
     r->tries++;
     if (k->tail) k->tail->behind = r;
     else         k->head = r, k->head_since_ms = k->core->now_ms;
@@ -9168,6 +9167,11 @@ static void chopin_pg__queue_push(chopin_pg__conn *k, chopin_pg_rows *r) {
     k->tail = r;
     k->depth++;
     if (r->handle) k->owned++;
+}
+
+static void chopin_pg__queue_push(chopin_pg__conn *k, chopin_pg_rows *r) {
+    r->redo = r->completed = r->bound = r->suspended = r->handy = r->plain = false;
+    chopin_pg__queue_link(k, r);
 }
 
 /* Nobody waits for it any more: its answer is read and dropped. */
@@ -9442,14 +9446,15 @@ static int chopin_pg__on_ready(chopin_pg__conn *k, const chopin_pg__frame *f) {
 /* Takes what has arrived whole of the answer: its rows, and a 'C' with a number. True: it is complete. */
 static bool chopin_pg__take_rows(chopin_pg__conn *k, chopin_pg_rows *r) {
     chopin_pg__block *b = k->block;
-    int64_t rows = 0, count;
-    size_t  from = b->from, to = r->shape && r->shape->columns ? chopin_pg__run_of(k, 'D', r->shape->columns, from, &rows) : from;
-    size_t  n = chopin_pg__read_counted(b->data + to, b->to - to, &count);
+    int64_t  rows = 0, count;
+    uint32_t columns = r->shape ? r->shape->columns : 0;
+    size_t   from = b->from, to = columns ? chopin_pg__run_of(k, 'D', columns, from, &rows) : from;
+    size_t   n = chopin_pg__read_counted(b->data + to, b->to - to, &count);
     b->from = to + n;
     r->arrived += rows;
     if (rows) {
         chopin_pg__rows_keep(k, r, from, to);
-        r->handy |= r->shape->columns <= r->cells_cap;
+        r->handy |= columns <= r->cells_cap;
     }
     if (!n) return false;
     r->plain = !r->drop && !r->keeps_conn && !r->portal;
@@ -9466,27 +9471,33 @@ static void chopin_pg__rows_bound(chopin_pg__conn *k, chopin_pg_rows *r) {
     r->session = k->session;
 }
 
-/* The next bytes are these: they are taken. */
-static bool chopin_pg__take_bytes(chopin_pg__block *b, const void *bytes, size_t n) {
-    if (b->to - b->from < n || memcmp(b->data + b->from, bytes, n) != 0) return false;
-    b->from += n;
+/* The next bytes are a BindComplete, a ReadyForQuery outside of transactions: they are taken. */
+static inline bool chopin_pg__take_bound(chopin_pg__block *b) {
+    const uint8_t *at = b->data + b->from;
+    if (b->to - b->from < 5 || at[0] != '2' || chopin_pg__load32(at + 1) != 4) return false;
+    b->from += 5;
+    return true;
+}
+static inline bool chopin_pg__take_ready(chopin_pg__block *b) {
+    const uint8_t *at = b->data + b->from;
+    if (b->to - b->from < 6 || at[0] != 'Z' || chopin_pg__load32(at + 1) != 5 || at[5] != 'I') return false;
+    b->from += 6;
     return true;
 }
 
 /* Behind '2' usually lies the rest of the answer, then that of the next statement of the group, at its end Z: taken here, which spares each of them the way of
  * every message. What is not whole yet, or anything else, is left to that way. */
 static void chopin_pg__take_answers(chopin_pg__conn *k) {
-    static const uint8_t bound[] = { '2', 0, 0, 0, 4 }, ready[] = { 'Z', 0, 0, 0, 5, 'I' };
     chopin_pg_rows *r = k->current;
     if (k->core->options.trace) return;                       // which shows every message
     while (*r->steps == 'x' && chopin_pg__take_rows(k, r)) {
         if (r->sync) {
-            if (!*r->steps && chopin_pg__take_bytes(k->block, ready, sizeof ready)) chopin_pg__group_over(k, 'I');
+            if (!*r->steps && chopin_pg__take_ready(k->block)) chopin_pg__group_over(k, 'I');
             return;
         }
         chopin_pg__step_on(k);
         r = k->current;
-        if (*r->steps != '2' || !chopin_pg__take_bytes(k->block, bound, sizeof bound)) return;
+        if (*r->steps != '2' || !chopin_pg__take_bound(k->block)) return;
         r->steps++;
         chopin_pg__rows_bound(k, r);
     }
@@ -9702,6 +9713,15 @@ static chopin_pg__statement *chopin_pg__cache_get(chopin_pg__conn *k, const chop
     return chopin_pg__cache_add(k->core, k->cache, hash, sql);
 }
 
+/* The same without a detour, when the text was judged lately and its statement is ready. NULL: look for it the whole way. */
+static inline chopin_pg__statement *chopin_pg__cache_ready(chopin_pg__conn *k, const chopin_pg_rows *r) {
+    if (!r->sql_id || !k->cache || k->cleared || k->outdated || k->pooler || k->core->pooler) return NULL;
+    chopin_pg__statement *s = k->cache->head[r->sql_hash % CHOPIN_PG__CACHE_HEADS];
+    if (!s || s->sql_id != r->sql_id || s->state != CHOPIN_PG__PREPARED || !s->ready || s->param_count != r->param_count) return NULL;
+    chopin_pg__cache_touch(k->cache, s);
+    return s;
+}
+
 /* ---- encoding ---- */
 static int chopin_pg__encode_failed(chopin_pg_rows *r, chopin_pg_error *e, int number) {
     const char *why = e->why ? e->why : "";
@@ -9802,7 +9822,7 @@ static bool chopin_pg__ready_make(chopin_pg__core *c, chopin_pg__statement *s) {
 }
 
 /* Integers have their places in the bytes that are ready: a copy, and a store for each. False: they do not fit, or are something else. */
-static bool chopin_pg__put_integers(chopin_pg__conn *k, const chopin_pg_rows *r, const chopin_pg__statement *s) {
+static inline bool chopin_pg__put_integers(chopin_pg__conn *k, const chopin_pg_rows *r, const chopin_pg__statement *s) {
     chopin_pg__out *o = &k->out;
     if ((r->param_count && !s->ready_values) || !chopin_pg__out_room(o, s->ready_size)) return false;
     uint8_t *at = o->ptr + o->len + s->ready_head + 4;
@@ -9897,9 +9917,18 @@ static int chopin_pg__encode_undo(chopin_pg__conn *k, chopin_pg_rows *r, size_t 
     return chopin_pg__object_fail(&r->object, status, "a statement and its values must stay below 1 GiB");
 }
 
+static inline void chopin_pg__rows_use(chopin_pg__core *c, chopin_pg_rows *r, chopin_pg__statement *s) {
+    if (r->statement) chopin_pg__statement_drop(c, r->statement);
+    s->uses++;
+    r->statement = s;
+    if (!r->kept_sql) r->sql = s->sql;                          // the caller's text may go away
+}
+
 /* Puts `r` into the output and the queue, without its Sync (see chopin_pg__seal). 0, or its error is set. */
 static int chopin_pg__encode(chopin_pg__conn *k, chopin_pg_rows *r) {
-    chopin_pg__statement *s = r->simple || r->unnamed ? NULL : chopin_pg__cache_get(k, r);    // its riders come first
+    bool named = !r->simple && !r->unnamed;
+    chopin_pg__statement *s = named ? chopin_pg__cache_ready(k, r) : NULL;
+    if (named && !s) s = chopin_pg__cache_get(k, r);            // its riders come first
     size_t len = k->out.len;
     r->out_from = k->out_base + len;
     r->sync = false;
@@ -9909,13 +9938,8 @@ static int chopin_pg__encode(chopin_pg__conn *k, chopin_pg_rows *r) {
         if (s && s->uses == 0 && s->state == CHOPIN_PG__PREPARING) chopin_pg__cache_remove(k->core, k->cache, s);
         return chopin_pg__encode_undo(k, r, len, rc);
     }
-    if (s) {
-        if (r->statement) chopin_pg__statement_drop(k->core, r->statement);
-        if (s->uses == 0 && s->state == CHOPIN_PG__PREPARING) k->core->counters.prepared++;
-        s->uses++;
-        r->statement = s;
-        if (!r->kept_sql) r->sql = s->sql;                      // the caller's text may go away
-    }
+    if (s && s->uses == 0 && s->state == CHOPIN_PG__PREPARING) k->core->counters.prepared++;
+    if (s) chopin_pg__rows_use(k->core, r, s);
     chopin_pg__queue_push(k, r);
     return 0;
 }
@@ -11757,15 +11781,72 @@ static void chopin_pg__rows_wait_in(chopin_pg *h, chopin_pg_rows *r, chopin_pg__
     if (k) chopin_pg__pass(k);
 }
 
-/* Nobody else is there in a program that blocks: without a deadline, a query on a connection at rest is one send and one receive. True: it is ready; false: what
- * is left to do takes the whole way. */
+/* ---- a program that blocks, and nobody else is there: without a deadline, a query on a connection at rest is one send and one receive. Each step leaves what is
+ * not as usual to the whole way, in a state that it finds in order ---- */
+
+/* Integers for a statement that is ready, and the Sync. False: nothing was put. */
+static bool chopin_pg__alone_put(chopin_pg__conn *k, chopin_pg_rows *r) {
+    bool usual = !r->simple && !r->unnamed && !r->prepare_only && !r->portal && !r->copy && !r->tries && k->out.len == 0;
+    chopin_pg__statement *s = usual ? chopin_pg__cache_ready(k, r) : NULL;
+    if (!s || s->ready_size + 8 > k->out.cap || !chopin_pg__put_integers(k, r, s)) return false;
+    chopin_pg__put_simple(&k->out, 'S');
+    chopin_pg__rows_use(k->core, r, s);
+    r->out_from = k->out_base;
+    r->binary = r->sync = true;
+    r->steps  = "2x";
+    return true;
+}
+
+/* Has the whole answer come? Then it is over, without ever having been in the queue. */
+static bool chopin_pg__alone_answered(chopin_pg__conn *k, chopin_pg_rows *r) {
+    if (!chopin_pg__take_bound(k->block)) return false;
+    r->steps++;
+    chopin_pg__rows_bound(k, r);
+    if (!chopin_pg__take_rows(k, r) || !chopin_pg__take_ready(k->block)) return false;
+    r->phase = CHOPIN_PG__OVER;
+    r->tries = 1;
+    k->idle_since_ms = k->core->now_ms;
+    k->core->counters.queries++;
+    return true;
+}
+
+/* True: it is over. False: it has not begun, or is in the queue. */
+static bool chopin_pg__alone_ask(chopin_pg__conn *k, chopin_pg_rows *r) {
+    chopin_pg__block *b = k->block;
+    const chopin_pg_options *o = &k->core->options;
+    if (r->after || o->trace || o->on_event || !b || b->refs != 1 || b->from != b->to || !chopin_pg__alone_put(k, r)) return false;
+    size_t    size = k->out.len;
+    ptrdiff_t n = chopin_pg__io_send(k, k->out.ptr, size), got = 0;
+    if (n > 0) chopin_pg__out_left(k, (size_t)n);
+    b->from = b->to = 0;
+    if (n == (ptrdiff_t)size) got = chopin_pg__io_recv(k, b->data, b->cap, true);
+    if (got > 0) {
+        k->core->counters.bytes_in += (uint64_t)got;
+        b->to = (size_t)got;
+        if (chopin_pg__alone_answered(k, r)) {
+            if (b->from != b->to) chopin_pg__dispatch(k);      // something that comes at any time
+            return true;
+        }
+    }
+    chopin_pg__queue_link(k, r);
+    k->unread += r->unread;
+    if (got > 0) chopin_pg__dispatch(k);
+    if (got < 0) chopin_pg__conn_eof(k, got);
+    return false;
+}
+
+/* True: it is ready; false: what is left to do takes the whole way. */
 static bool chopin_pg__rows_wait_alone(chopin_pg *h, chopin_pg_rows *r, bool to_end) {
     chopin_pg__pool *p = h->pool;
     if (!p->core.blocking || r->deadline >= 0) return false;
     if (r->phase == CHOPIN_PG__NEW) {
         chopin_pg__conn *k = r->keeps_conn || chopin_pg__conn_handle(h) ? NULL : chopin_pg__shared_rested(p);
         if (!k || k->tls) return false;
-        if (chopin_pg__put_on(h, k, r, true) < 0) return true;
+        k->touched_by = h->root;
+        bool over = chopin_pg__alone_ask(k, r);
+        k->touched_by = NULL;
+        if (over) return true;
+        if (r->phase == CHOPIN_PG__NEW && chopin_pg__put_on(h, k, r, true) < 0) return true;
         chopin_pg__put_later(h, r);
     }
     chopin_pg__conn *k = r->phase == CHOPIN_PG__FLYING ? r->conn : NULL;

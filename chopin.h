@@ -3875,7 +3875,8 @@ static bool chopin__json_quoted(chopin__json_out *out, chopin__json_template *t)
 }
 
 static inline bool chopin__json_word_char(unsigned char ch) {
-    return (unsigned char)((ch | 0x20) - 'a') < 26 || (unsigned char)(ch - '0') < 10 || ch == '_' || ch == '-';
+    static const uint32_t set[8] = { 0, 0x03ff2000, 0x87fffffe, 0x07fffffe, 0, 0, 0, 0 };      // digits, letters, '_' and '-'
+    return set[ch >> 5] >> (ch & 31) & 1;
 }
 
 static inline bool chopin__json_word(chopin__json_out *out, chopin__json_template *t) {

@@ -4323,13 +4323,13 @@ typedef struct chopin_pg__cell {
 } chopin_pg__cell;
 
 static inline CHOPIN_PG__UNUSED bool chopin_pg__read_cells(const uint8_t *body, size_t len, unsigned columns, chopin_pg__cell *cells) {
-    if (len < 2 || chopin_pg__load16(body) != columns) return false;
+    size_t lengths = 2 + (size_t)columns * 4;
+    if (len < lengths || chopin_pg__load16(body) != columns) return false;
     const uint8_t *p = body + 2;
-    size_t left = len - 2;
+    size_t left = len - lengths;                             // for the values themselves
     for (unsigned i = 0; i < columns; i++) {
-        if (left < 4) return false;
         size_t n = chopin_pg__load32(p);
-        p += 4, left -= 4;
+        p += 4;
         cells[i].ptr  = p;
         cells[i].null = false;
         if (CHOPIN_PG__UNLIKELY(n > left)) {                 // also every negative length; -1 is NULL
@@ -5592,7 +5592,7 @@ struct chopin_pg_rows {
     // cleared for each query, from here on: what the getters see
     chopin_pg__shape *shape;            // NULL until it is known, and for statements without rows
     bool              on_row, binary;   // is there a row in hand? were results asked for in binary?
-    bool              handy;            // the next message, if it is a row, may be taken as it lies: chopin_pg__rows_quick()
+    char              handy;            // D or d: the next message, if it is of that type, may be taken as it lies: chopin_pg__rows_quick(); 0: it may not
     bool              plain;            // its answer has come whole and well, and it has nothing to give back but itself
     uint32_t          quick;            // columns that a getter may read as they lie: those of a row in hand that came in binary; else 0
     chopin_pg__session session;
@@ -5609,6 +5609,7 @@ struct chopin_pg_rows {
     // in flight
     chopin_pg__phase  phase;
     uint8_t           tries;            // how often it was sent
+    bool              counted;          // in flight on a shared connection, which counts what lies unread
     bool              sync;             // a Z follows its other answers
     bool              simple;           // a simple query: its answers are a sequence of results
     chopin_pg__conn  *conn;             // FLYING: whose queue; stays set while a stream or COPY owns the connection
@@ -5724,7 +5725,7 @@ static inline CHOPIN_PG__UNUSED int chopin_pg__column(chopin_pg_rows *r, int col
 static CHOPIN_PG__UNUSED void *chopin_pg__rows_room(chopin_pg_rows *r, size_t n) {
     chopin_pg_rows *root = chopin_pg__rows_root(r);
     void *p = chopin_pg__arena_alloc(&root->room, n);
-    root->handy = false;                                     // the next row gives it back first
+    root->handy = 0;                                         // the next row gives it back first
     if (!p) chopin_pg__rows_fail(r, CHOPIN_PG_MEMORY, "out of memory for a value of %zu bytes", n);
     return p;
 }
@@ -8514,7 +8515,7 @@ static void chopin_pg__rows_drop_bytes(chopin_pg__core *c, chopin_pg_rows *r) {
     chopin_pg__block_drop(c, r->first.block);
     r->last  = NULL;
     r->first = (chopin_pg__span){ .next = NULL };
-    if (r->conn) r->conn->unread -= r->unread;
+    if (r->counted) r->conn->unread -= r->unread;
     r->unread = 0;
 }
 
@@ -8530,7 +8531,7 @@ static bool chopin_pg__rows_take_bytes(chopin_pg__core *c, chopin_pg_rows *r, ch
     }
     r->last->to = to;
     r->unread += to - from;
-    if (r->conn) r->conn->unread += to - from;
+    if (r->counted) r->conn->unread += to - from;
     return true;
 }
 
@@ -8639,7 +8640,8 @@ static chopin_pg_rows *chopin_pg__queue_pop(chopin_pg__conn *k) {
     if (r->handle) k->owned--;
     r->behind = NULL;
     r->phase  = CHOPIN_PG__OVER;
-    k->unread -= r->unread;
+    if (r->counted) k->unread -= r->unread;
+    r->counted = false;
     k->head_since_ms = 0;
     return r;
 }
@@ -9157,9 +9159,10 @@ static void chopin_pg__rows_free(chopin_pg__core *c, chopin_pg_rows *r) {
 
 /* ---- the queue ---- */
 static inline void chopin_pg__queue_link(chopin_pg__conn *k, chopin_pg_rows *r) {
-    r->conn   = k;
-    r->phase  = CHOPIN_PG__FLYING;
-    r->behind = NULL;
+    r->conn    = k;
+    r->phase   = CHOPIN_PG__FLYING;
+    r->counted = k->shared;
+    r->behind  = NULL;
     r->tries++;
     if (k->tail) k->tail->behind = r;
     else         k->head = r, k->head_since_ms = k->core->now_ms;
@@ -9170,7 +9173,8 @@ static inline void chopin_pg__queue_link(chopin_pg__conn *k, chopin_pg_rows *r) 
 }
 
 static void chopin_pg__queue_push(chopin_pg__conn *k, chopin_pg_rows *r) {
-    r->redo = r->completed = r->bound = r->suspended = r->handy = r->plain = false;
+    r->redo = r->completed = r->bound = r->suspended = r->plain = false;
+    r->handy = 0;
     chopin_pg__queue_link(k, r);
 }
 
@@ -9252,16 +9256,16 @@ static void chopin_pg__rows_keep(chopin_pg__conn *k, chopin_pg_rows *r, size_t f
 /* Behind `at` often stand more messages of the same kind. Those that have arrived whole, and begin with a count of `columns` (0: nothing is asked), are taken
  * at once: one look at each instead of the whole way. Gives where they end; anything unusual is left to the usual way. */
 static size_t chopin_pg__run_of(const chopin_pg__conn *k, uint8_t type, uint32_t columns, size_t at, int64_t *count) {
-    const uint8_t *data = k->block->data;
-    size_t end = k->block->to, least = columns ? 6 + (size_t)columns * 4 : 4, most = k->core->options.max_message;
-    if (k->core->options.trace) return at;                    // which shows every message
-    while (end - at >= 7 && data[at] == type) {
-        size_t len = chopin_pg__load32(data + at + 1);
-        if (len < least || len > most || len > end - at - 1 || (columns && chopin_pg__load16(data + at + 5) != columns)) break;
-        at += len + 1;
+    const uint8_t *data = k->block->data, *p = data + at, *end = data + k->block->to;
+    size_t least = columns ? 6 + (size_t)columns * 4 : 4;
+    if (k->core->options.trace || k->core->options.max_message < k->block->cap) return at;      // which shows, or measures, every message
+    while (end - p >= 7 && p[0] == type) {
+        size_t len = chopin_pg__load32(p + 1);
+        if (len < least || len >= (size_t)(end - p) || (columns && chopin_pg__load16(p + 5) != columns)) break;
+        p += len + 1;
         ++*count;
     }
-    return at;
+    return (size_t)(p - data);
 }
 
 static int chopin_pg__on_row(chopin_pg__conn *k, const chopin_pg__frame *f, size_t from, size_t to) {
@@ -9454,7 +9458,7 @@ static bool chopin_pg__take_rows(chopin_pg__conn *k, chopin_pg_rows *r) {
     r->arrived += rows;
     if (rows) {
         chopin_pg__rows_keep(k, r, from, to);
-        r->handy |= columns <= r->cells_cap;
+        if (columns <= r->cells_cap) r->handy = 'D';
     }
     if (!n) return false;
     r->plain = !r->drop && !r->keeps_conn && !r->portal;
@@ -9997,7 +10001,7 @@ static inline bool chopin_pg__rows_message(chopin_pg__core *c, chopin_pg_rows *r
     size_t n = (size_t)f->len + 5;
     r->first.from += n;
     r->unread     -= n;
-    if (r->phase == CHOPIN_PG__FLYING) {
+    if (r->counted) {
         bool much = r->conn->unread > CHOPIN_PG__UNREAD_MAX;
         r->conn->unread -= n;
         if (much && r->conn->unread <= CHOPIN_PG__UNREAD_MAX) {
@@ -10029,7 +10033,8 @@ static inline bool chopin_pg__row_taken(chopin_pg_rows *r) {
 }
 
 static void chopin_pg__row_gone(chopin_pg_rows *r) {
-    r->on_row = r->handy = false;
+    r->on_row = false;
+    r->handy = 0;
     r->quick = 0;
     if (r->room.blocks) chopin_pg__arena_reset(&r->room);
 }
@@ -10041,7 +10046,7 @@ static bool chopin_pg__rows_take_row(chopin_pg__core *c, chopin_pg_rows *r, cons
         if (r->conn && r->phase == CHOPIN_PG__FLYING) chopin_pg__conn_break(r->conn, CHOPIN_PG_PROTOCOL, "the server sent a malformed message of type 'D'");
         return false;
     }
-    r->handy = true;
+    r->handy = 'D';
     return chopin_pg__row_taken(r);
 }
 
@@ -10080,16 +10085,14 @@ static int chopin_pg__rows_step(chopin_pg__core *c, chopin_pg_rows *r) {
 /* The usual step, in a loop over rows that lie here: the next message is a row and nothing of the last one has to be given back. A binary COPY has the same
  * form, unless one of its rows lies across messages. False: take the whole way. */
 static inline bool chopin_pg__rows_quick(chopin_pg_rows *r) {
-    size_t have = r->first.to - r->first.from;
-    bool flying = r->phase == CHOPIN_PG__FLYING;
-    if (!r->handy || r->object.status || have < 7 || (flying && r->conn->unread > CHOPIN_PG__UNREAD_MAX)) return false;
+    if (!r->handy || r->object.status || r->first.to - r->first.from < 7 || (r->counted && r->conn->unread > CHOPIN_PG__UNREAD_MAX)) return false;
     const uint8_t *at = r->first.block->data + r->first.from;
     size_t n = (size_t)chopin_pg__load32(at + 1) + 1;
-    if (at[0] != (r->copy ? 'd' : 'D') || !chopin_pg__read_cells(at + 5, n - 5, r->shape->columns, r->cells)) return false;
+    if (at[0] != r->handy || !chopin_pg__read_cells(at + 5, n - 5, r->shape->columns, r->cells)) return false;
     r->first.from += n;
     r->unread     -= n;
-    if (flying) r->conn->unread -= n;
-    return chopin_pg__row_taken(r);
+    if (r->counted) r->conn->unread -= n;
+    return r->on_row || chopin_pg__row_taken(r);
 }
 
 /* ---- what others may not do on a shared connection ---- */
@@ -11647,6 +11650,7 @@ static bool chopin_pg__take_back(chopin_pg__conn *k, chopin_pg_rows *r) {
     k->owned--;
     r->phase = CHOPIN_PG__OVER;
     r->conn  = NULL;
+    r->counted = false;
     return true;
 }
 
@@ -11695,7 +11699,7 @@ static void chopin_pg__rows_detach(chopin_pg__core *c, chopin_pg_rows *r) {
         return;
     }
     chopin_pg__rows_drop_bytes(c, r);
-    ghost->phase = r->phase;   ghost->conn = k;             ghost->behind = r->behind;   ghost->steps = r->steps;   ghost->sync = r->sync;
+    ghost->phase = r->phase;   ghost->conn = k;   ghost->counted = r->counted;   ghost->behind = r->behind;   ghost->steps = r->steps;   ghost->sync = r->sync;
     ghost->simple = r->simple; ghost->copy = r->copy;       ghost->copy_open = r->copy_open;
     ghost->out_from = r->out_from; ghost->bound = r->bound; ghost->portal = r->portal;
     ghost->drop = true;
@@ -11707,8 +11711,9 @@ static void chopin_pg__rows_detach(chopin_pg__core *c, chopin_pg_rows *r) {
     if (k->tail == r)    k->tail = ghost;
     if (k->current == r) k->current = ghost;
     k->owned--;
-    r->phase  = CHOPIN_PG__OVER;
-    r->behind = NULL;
+    r->phase   = CHOPIN_PG__OVER;
+    r->counted = false;
+    r->behind  = NULL;
     if (!r->keeps_conn) r->conn = NULL;
 }
 
@@ -11829,7 +11834,7 @@ static bool chopin_pg__alone_ask(chopin_pg__conn *k, chopin_pg_rows *r) {
         }
     }
     chopin_pg__queue_link(k, r);
-    k->unread += r->unread;
+    k->unread += r->unread;                                   // of a shared one
     if (got > 0) chopin_pg__dispatch(k);
     if (got < 0) chopin_pg__conn_eof(k, got);
     return false;
@@ -12192,6 +12197,7 @@ static void chopin_pg__batch_undo(chopin_pg__conn *k, chopin_pg_rows *tail, size
         r->phase  = CHOPIN_PG__OVER;
         r->behind = NULL;
         r->conn   = NULL;
+        r->counted = false;
         if (r->ours) chopin_pg__rows_recycle(k->core, r);
         r = next;
     }
@@ -12774,7 +12780,7 @@ static int chopin_pg__copy_step_binary(chopin_pg__core *c, chopin_pg_rows *r) {
         if (f.type != 'd') continue;
         if (r->pieces_at == r->pieces.len && r->copy_begun) {
             n = chopin_pg__copy_tuple(c, r, f.body, f.len);
-            if (n == (int64_t)f.len && r->on_row) return r->handy = true;   // one message, one row, nothing is copied
+            if (n == (int64_t)f.len && r->on_row) return r->handy = 'd', 1;    // one message, one row, nothing is copied
             r->on_row = false;
             r->quick  = 0;
             if (n == -2) continue;

@@ -5592,7 +5592,7 @@ struct chopin_pg_rows {
     // cleared for each query, from here on: what the getters see
     chopin_pg__shape *shape;            // NULL until it is known, and for statements without rows
     bool              on_row, binary;   // is there a row in hand? were results asked for in binary?
-    char              handy;            // D or d: the next message, if it is of that type, may be taken as it lies: chopin_pg__rows_quick(); 0: it may not
+    char              handy;            // D or d: the next message, if it is of that type, may be taken as it lies: chopin_pg__rows_take_handy(); 0: it may not
     bool              plain;            // its answer has come whole and well, and it has nothing to give back but itself
     uint32_t          quick;            // columns that a getter may read as they lie: those of a row in hand that came in binary; else 0
     chopin_pg__session session;
@@ -5650,8 +5650,8 @@ struct chopin_pg_rows {
     uint32_t          cells_cap;
     chopin_pg__arena  room;             // until the next row
     chopin_pg__arena  kept;             // copies of sql and params when the caller did not stay
-    // what few use: cleared when those go, see chopin_pg__rows_recycle()
-    int64_t           began_ns;         // of what events tell of
+    // what few use: set by all that use it, or cleared when those go, see chopin_pg__rows_recycle()
+    int64_t           began_ns;         // for events, while somebody listens to them
     chopin_pg_rows   *parent;           // nested: whose value this is; NULL for a result
     chopin_pg__nest  *nest;
     int               nest_column;
@@ -8319,7 +8319,7 @@ CHOPIN_PG_API chopin_pg_rows *chopin_pg_range(chopin_pg_rows *r, int column, uns
    >>conn   one connection: blocks that are received into, bytes on their way out, and who of several fibers does the work
    Roles: the *writer* waits a turn, then sends all there is; the *reader* waits for the socket, receives once, dispatches, wakes the owners. A role is held
    only inside chopin_pg__drive(); who has to wait and finds both taken sleeps, and who leaves hands over (chopin_pg__pass()). A blocking program always
-   finds the roles free, so there is one path for both. Meaning of messages: function pointer `message`, set by the rooms below.
+   finds the roles free, so there is one path for both; one query alone may take a shorter one (>>pool). Meaning of messages: function pointer `message`, set by the rooms below.
    ========================================================================================================== */
 
 #define CHOPIN_PG__BLOCK      ((size_t)64 * 1024 - sizeof(chopin_pg__block))
@@ -8354,7 +8354,7 @@ struct chopin_pg__core {
     bool                blocking;         // the default wait: nobody ever sleeps as a ticket
     uint64_t            random, hash_seed; // state of the small generator for jitter
     uint64_t            epoch;            // connections of an older one take no new work
-    int64_t             now_ms;           // when somebody last asked for a connection, or something was received: near enough for choosing one
+    int64_t             now_ms;           // when somebody last asked for a connection at rest, or something was received: near enough for choosing one
     chopin_pg_counters  counters;
     chopin_pg__block   *spare_blocks;
     int                 spare_block_count;
@@ -8426,7 +8426,7 @@ struct chopin_pg__conn {
     bool               cleared, outdated; // all prepared statements are gone; some may give something else now
     bool               skipping;          // after an E: nothing comes before the next Z
     char               state;             // of the last Z: I T E
-    size_t             unread;            // bytes held by results in flight
+    size_t             unread;            // bytes held by results in flight, if it is shared
     int64_t            head_since_ms;     // when the head became the head
     int64_t            stalled_since_ms;  // reading is paused since; 0: it is not
     chopin_pg__shape  *script_shape;      // of the simple query that is being answered
@@ -8649,7 +8649,8 @@ static chopin_pg_rows *chopin_pg__queue_pop(chopin_pg__conn *k) {
 /* The connection broke. What had not left goes out again elsewhere; of the rest nobody knows. `first`: its answer was the one that made no sense. */
 static void chopin_pg__queue_lose(chopin_pg__conn *k, chopin_pg_rows *r, bool first) {
     const char *why = chopin_pg__object_shown(&k->fault)->why;
-    if (r->out_from >= k->out_base + k->sent) r->redo = true;
+    bool answered = r->bound || r->received;                  // although it has not left: by a server that guesses
+    if (r->out_from >= k->out_base + k->sent && !answered) r->redo = true;
     else if (first && k->fault.status == CHOPIN_PG_PROTOCOL && !r->object.status) {
         chopin_pg__object_fail(&r->object, CHOPIN_PG_PROTOCOL, "%s", why);
         if (r->object.error) r->object.error->retry = CHOPIN_PG_RETRY_UNKNOWN;
@@ -8819,7 +8820,7 @@ static int chopin_pg__receive(chopin_pg__conn *k, bool block) {
         if (n == CHOPIN_PG__IO_AGAIN) return got;
         if (n < 0) return chopin_pg__conn_eof(k, n);
         k->core->counters.bytes_in += (uint64_t)n;
-        if (!block || k->depth > 1) k->core->now_ms = chopin_pg__clock_near_ms();      // alone and blocking: whoever asks next looks at the clock anyway
+        k->core->now_ms = chopin_pg__clock_near_ms();
         b->to += (size_t)n;
         if (chopin_pg__dispatch(k) < 0) return -1;
         if (!k->tls || !k->core->options.tls->pending(k->tls)) return 1;
@@ -10084,7 +10085,7 @@ static int chopin_pg__rows_step(chopin_pg__core *c, chopin_pg_rows *r) {
 
 /* The usual step, in a loop over rows that lie here: the next message is a row and nothing of the last one has to be given back. A binary COPY has the same
  * form, unless one of its rows lies across messages. False: take the whole way. */
-static inline bool chopin_pg__rows_quick(chopin_pg_rows *r) {
+static inline bool chopin_pg__rows_take_handy(chopin_pg_rows *r) {
     if (!r->handy || r->object.status || r->first.to - r->first.from < 7 || (r->counted && r->conn->unread > CHOPIN_PG__UNREAD_MAX)) return false;
     const uint8_t *at = r->first.block->data + r->first.from;
     size_t n = (size_t)chopin_pg__load32(at + 1) + 1;
@@ -11262,7 +11263,7 @@ static bool chopin_pg__shared_open(const chopin_pg__conn *k) { return k->shared 
 static int64_t chopin_pg__shared_score(const chopin_pg__conn *k) {
     if (k->stage != CHOPIN_PG__READY) return 100000;
     if (k->depth >= CHOPIN_PG__DEPTH_MAX || chopin_pg__out_waiting(k) > CHOPIN_PG__OUT_MAX || k->unread > CHOPIN_PG__UNREAD_MAX) return 1000000;
-    int64_t age = k->depth > 0 ? k->core->now_ms - k->head_since_ms : 0;     // negative: it became the head since
+    int64_t age = k->depth > 0 ? k->core->now_ms - k->head_since_ms : 0;
     if (k->core->blocking && k->depth > 0 && k->head->unread) return 5000 + k->depth;      // a result that is being read would be buffered whole
     return (age > 5 ? 1000 + (age < 90000 ? age : 90000) : 0) + k->depth;
 }
@@ -11557,15 +11558,19 @@ static int chopin_pg__ride_begin(chopin_pg *h, chopin_pg__conn *k, chopin_pg__ob
 
 /* Into the output of `k`, behind its riders. 0, or r's error is set. */
 static int chopin_pg__put_behind(chopin_pg__conn *k, chopin_pg_rows *r) {
-    chopin_pg__core *c = k->core;
     r->session = k->session;
-    if (c->options.on_event) r->began_ns = chopin_pg__clock_ns();
+    if (k->core->options.on_event) r->began_ns = chopin_pg__clock_ns();
     int rc = chopin_pg__encode(k, r);
-    if (rc < 0) return rc;
-    if (!k->shared) chopin_pg__note_sql(k, r->sql);
-    if (c->options.on_event && r->statement && r->statement->uses == 1 && r->statement->state == CHOPIN_PG__PREPARING) chopin_pg__event(c, CHOPIN_PG_ON_PREPARE, k, r, 0);
-    chopin_pg__event(c, CHOPIN_PG_ON_QUERY, k, r, 0);
-    return 0;
+    if (rc < 0) r->phase = CHOPIN_PG__OVER;
+    else if (!k->shared) chopin_pg__note_sql(k, r->sql);
+    return rc;
+}
+
+/* Tells of it when nothing is half done: the callback may use the pool. */
+static CHOPIN_PG__NOINLINE void chopin_pg__put_tell(chopin_pg__conn *k, chopin_pg_rows *r) {
+    bool preparing = r->statement && r->statement->uses == 1 && r->statement->state == CHOPIN_PG__PREPARING;
+    if (preparing) chopin_pg__event(k->core, CHOPIN_PG_ON_PREPARE, k, r, 0);
+    chopin_pg__event(k->core, CHOPIN_PG_ON_QUERY, k, r, 0);
 }
 
 /* Into the output of `k`, riders first. 0, or r's error is set. */
@@ -11580,10 +11585,11 @@ static int chopin_pg__put_on(chopin_pg *h, chopin_pg__conn *k, chopin_pg_rows *r
     }
     k->touched_by = h->root;
     int rc = chopin_pg__ride_begin(chopin_pg__conn_handle(h), k, &r->object);
-    if (rc == 0) rc = chopin_pg__put_behind(k, r);
+    if (rc < 0) r->phase = CHOPIN_PG__OVER;
+    else        rc = chopin_pg__put_behind(k, r);
     if (seal || rc < 0) chopin_pg__seal(k);
     k->touched_by = NULL;
-    if (rc < 0) r->phase = CHOPIN_PG__OVER;
+    if (rc == 0 && k->core->options.on_event) chopin_pg__put_tell(k, r);
     return rc;
 }
 
@@ -11655,7 +11661,7 @@ static bool chopin_pg__take_back(chopin_pg__conn *k, chopin_pg_rows *r) {
 }
 
 /* Is everything in flight there nobody's any more, except this one? */
-static bool chopin_pg__alone(const chopin_pg__conn *k, const chopin_pg_rows *r) {
+static bool chopin_pg__nobody_else(const chopin_pg__conn *k, const chopin_pg_rows *r) {
     for (const chopin_pg_rows *q = k->head; q; q = q->behind) if (q != r && q->handle) return false;
     return true;
 }
@@ -11703,6 +11709,7 @@ static void chopin_pg__rows_detach(chopin_pg__core *c, chopin_pg_rows *r) {
     ghost->simple = r->simple; ghost->copy = r->copy;       ghost->copy_open = r->copy_open;
     ghost->out_from = r->out_from; ghost->bound = r->bound; ghost->portal = r->portal;
     ghost->drop = true;
+    ghost->began_ns = r->began_ns;
     ghost->sql = r->statement ? r->sql : chopin_pg__absent();
     ghost->statement = r->statement;
     ghost->shape = chopin_pg__shape_share(r->shape);
@@ -11744,7 +11751,7 @@ static void chopin_pg__give_up(chopin_pg *h, chopin_pg_rows *r, chopin_pg__waite
     }
     // others wait behind it, and a cancel could hit them: its answer is dropped when it comes. While it blocks the head of a shared connection, no new work goes there
     k->shunned |= k->shared && k->head == r;
-    bool alone = chopin_pg__alone(k, r);
+    bool alone = chopin_pg__nobody_else(k, r);
     chopin_pg__rows_detach(c, r);
     if (k->shared && alone && chopin_pg__usable(k)) chopin_pg__abandon(k);
 }
@@ -11810,7 +11817,7 @@ static bool chopin_pg__alone_answered(chopin_pg__conn *k, chopin_pg_rows *r) {
     if (!chopin_pg__take_rows(k, r) || !chopin_pg__take_ready(k->block)) return false;
     r->phase = CHOPIN_PG__OVER;
     r->tries = 1;
-    k->idle_since_ms = k->core->now_ms;
+    k->idle_since_ms = k->core->now_ms = chopin_pg__clock_near_ms();
     k->core->counters.queries++;
     return true;
 }
@@ -12209,7 +12216,7 @@ static int chopin_pg__batch_put(chopin_pg *h, chopin_pg__conn *k, chopin_pg_rows
     k->touched_by = h->root;
     int rc = chopin_pg__put_behind(k, r);
     k->touched_by = NULL;
-    if (rc < 0) r->phase = CHOPIN_PG__OVER;
+    if (rc == 0 && k->core->options.on_event) chopin_pg__put_tell(k, r);
     return rc;
 }
 
@@ -12295,6 +12302,7 @@ static void chopin_pg__batch_outcome(chopin_pg *h) {
 
 static int chopin_pg__batch_commit(chopin_pg *h) {
     chopin_pg__core *c = chopin_pg__core_of(h);
+    for (chopin_pg_rows *r = h->rows; r && !h->object.status; r = r->after) chopin_pg__tell(h, &r->object);       // read or cancelled too early
     if (h->object.status || h->committed || !h->rows) return h->object.status;
     h->committed = true;
     for (int tries = 0; tries < 3; tries++) {
@@ -13586,7 +13594,7 @@ static CHOPIN_PG__NOINLINE int chopin_pg__next(chopin_pg_rows *r) {
     return 0;
 }
 
-CHOPIN_PG_API int chopin_pg_next(chopin_pg_rows *r) { return r && (chopin_pg__rows_quick(r) || chopin_pg__next(r)); }
+CHOPIN_PG_API int chopin_pg_next(chopin_pg_rows *r) { return r && (chopin_pg__rows_take_handy(r) || chopin_pg__next(r)); }
 
 CHOPIN_PG_API int chopin_pg_next_result(chopin_pg_rows *r) {
     if (chopin_pg__rows_gone(r) || r->nest || !r->scripted) return 0;

@@ -236,6 +236,29 @@ static void events_tell_what_happens(void) {
     CHECK(strcmp(heard.sql, "select 1") == 0);
     closed(db);
 }
+/* A callback that asks the same pool: its statement is none of the group of the one it is told of. */
+static struct { chopin_pg *db; int64_t rc; int calls; } nosy;
+static void ask_back(void *ctx, const chopin_pg_event *e) {
+    (void)ctx;
+    if (e->kind != CHOPIN_PG_ON_QUERY || nosy.calls++) return;
+    nosy.rc = chopin_pg_exec(nosy.db, "select 1");
+}
+static void a_callback_may_ask_the_pool(void) {
+    nosy.db = open_pool((chopin_pg_options){ .shared = 1, .on_event = ask_back });
+    CHECK(chopin_pg_exec(nosy.db, "select 1/0") < 0);
+    CHECK(state_is(nosy.db, "22012"));
+    CHECK(nosy.calls > 1);
+    CHECK_EQ_INT(nosy.rc, 1);
+    closed(nosy.db);
+}
+
+/* Idle is the time since the end of the last query, not since its beginning. */
+static void a_long_query_does_not_make_its_connection_idle(void) {
+    chopin_pg *db = open_pool((chopin_pg_options){ .shared = 1, .idle_ms = 200 });
+    for (int i = 0; i < 5; i++) CHECK_EQ_INT(number(db, "select 1 from pg_sleep(0.3)"), 1);     // text, then the whole way, then the short one
+    CHECK_EQ_INT(chopin_pg_stats(db).connects, 1);
+    closed(db);
+}
 int main(int argc, char **argv) {
     TEST_ONLY(argc, argv);
     if (!getenv("CHOPIN_PG_URL")) { printf("SKIPPED no server: run by tests/pg.sh\n"); return 77; }
@@ -251,5 +274,7 @@ int main(int argc, char **argv) {
     RUN(bad_options_answer_every_call);
     RUN(without_any_memory_there_is_still_an_answer);
     RUN(events_tell_what_happens);
+    RUN(a_callback_may_ask_the_pool);
+    RUN(a_long_query_does_not_make_its_connection_idle);
     return TEST_END();
 }

@@ -160,6 +160,23 @@ static void a_batch_is_all_or_nothing_in_one_round_trip(void) {
     CHECK_EQ_INT(number(db, "select count(*) from tx"), 100);
     closed(db);
 }
+/* What was cancelled, or read too early, fails the commit before anything has left. */
+static void a_batch_with_an_error_is_not_sent(void) {
+    chopin_pg *db = open_pool((chopin_pg_options){ .shared = 1 });
+    run(db, "drop table if exists unsent; create table unsent (a int)");
+    for (int way = 0; way < 3; way++) {
+        chopin_pg *b = chopin_pg_batch(db);
+        chopin_pg_rows *r = chopin_pg_send(b, "insert into unsent values ($1)", way);
+        chopin_pg_send(b, "insert into unsent values ($1)", way);
+        if (way == 0) chopin_pg_cancel(r);
+        if (way == 1) CHECK_EQ_INT(chopin_pg_next(r), 0);
+        if (way == 2) chopin_pg_send(b, "begin");
+        CHECK(chopin_pg_commit(b) < 0);
+        chopin_pg_close(b);
+        CHECK_EQ_INT(number(db, "select count(*) from unsent"), 0);
+    }
+    closed(db);
+}
 static void a_stale_batch_is_sent_again(void) {
     chopin_pg *db = with_table();
     for (int i = 0; i < 3; i++) CHECK_EQ_INT(chopin_pg_exec(db, "select * from tx"), 0);
@@ -199,6 +216,7 @@ int main(int argc, char **argv) {
     RUN(words_of_transactions_are_refused);
     RUN(serialization_failures_are_tried_again);
     RUN(a_batch_is_all_or_nothing_in_one_round_trip);
+    RUN(a_batch_with_an_error_is_not_sent);
     RUN(a_stale_batch_is_sent_again);
     RUN(the_deadline_of_a_transaction_covers_all_of_it);
     return TEST_END();

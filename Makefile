@@ -39,7 +39,7 @@ ct:                     ## constant time of chopin_auth.h: secrets undefined und
 bench_auth:             ## chopin_auth.h beside OpenSSL, nettle, libsodium, libargon2, libjwt; about 5 minutes
 	@bench/auth.py
 
-bench_pg:               ## chopin_pg.h beside libpq and a floor, on a server of its own; about 6 minutes
+bench_pg:               ## chopin_pg.h beside libpq and a floor, on a server of its own; about 7 minutes
 	@bench/pg.py
 
 bench_tfb:              ## /db of examples/tfb.c beside its parts and beside Fastify with postgres (npm); about 2 minutes

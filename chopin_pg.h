@@ -8423,6 +8423,7 @@ struct chopin_pg__conn {
     // the queue of >>pipeline
     chopin_pg_rows    *head, *tail, *current;   // current: whose answers are coming
     int                depth, owned;      // operations in flight, and those somebody still waits for
+    bool               idle_unsure;       // idle_since_ms is when its last query began: at worst it is looked at too early
     bool               cleared, outdated; // all prepared statements are gone; some may give something else now
     bool               skipping;          // after an E: nothing comes before the next Z
     char               state;             // of the last Z: I T E
@@ -9435,6 +9436,7 @@ static void chopin_pg__group_over(chopin_pg__conn *k, char state) {
     } while (!last && k->head);
     k->current = k->head;
     *(k->head ? &k->head_since_ms : &k->idle_since_ms) = k->core->now_ms;
+    k->idle_unsure = false;
 }
 
 /* ReadyForQuery: the group is done, and only now is it. */
@@ -11197,7 +11199,7 @@ static void chopin_pg__pool_idle(chopin_pg__pool *p, chopin_pg__conn *k) {
     chopin_pg__wake(&p->core, w);
 }
 
-/* Closes what is dead, old or has been idle for long; looks after what is on its way back. Cheap, and part of every acquire and release. */
+/* Closes what is dead, old or has been idle for long (a query alone does not look at the clock when it ends, so after one nobody knows); looks after what is on its way back. Cheap, and part of every acquire and release. */
 static void chopin_pg__pool_tend(chopin_pg__pool *p) {
     int64_t now = p->tended_ms = p->core.now_ms = chopin_pg__clock_near_ms(), idle = p->core.options.idle_ms;
     if (p->core.demoted) {
@@ -11212,7 +11214,7 @@ static void chopin_pg__pool_tend(chopin_pg__pool *p) {
         if (forgotten && chopin_pg__flush(k) >= 0) chopin_pg__receive(k, false);       // answers nobody waits for must not pile up
         bool rests = k->shared ? k->depth == 0 && !k->sleepers && !k->reader && !k->writer && chopin_pg__out_waiting(k) == 0 : k->place == CHOPIN_PG__IDLE;
         if (rests && !k->killer) k->shunned = false;
-        if (rests && k->stage == CHOPIN_PG__READY && (chopin_pg__conn_old(k) || (idle > 0 && now - k->idle_since_ms > idle))) chopin_pg__pool_retire(k);
+        if (rests && k->stage == CHOPIN_PG__READY && (chopin_pg__conn_old(k) || (idle > 0 && !k->idle_unsure && now - k->idle_since_ms > idle))) chopin_pg__pool_retire(k);
         if (k->hot_standby && !k->was_standby && p->core.dsn.target == CHOPIN_PG__READ_WRITE && k->stage == CHOPIN_PG__READY) p->core.demoted = true;
         if (k->stage < CHOPIN_PG__READY && !chopin_pg__conn_in_use(k) && chopin_pg__late(k->dial_deadline)) {
             k->attempt_failed = NULL;                          // begun by somebody who left, and now too old to be of use
@@ -11817,7 +11819,8 @@ static bool chopin_pg__alone_answered(chopin_pg__conn *k, chopin_pg_rows *r) {
     if (!chopin_pg__take_rows(k, r) || !chopin_pg__take_ready(k->block)) return false;
     r->phase = CHOPIN_PG__OVER;
     r->tries = 1;
-    k->idle_since_ms = k->core->now_ms = chopin_pg__clock_near_ms();
+    k->idle_since_ms = k->core->now_ms;
+    k->idle_unsure   = true;
     k->core->counters.queries++;
     return true;
 }

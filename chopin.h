@@ -12031,11 +12031,11 @@ static void chopin__worker_abort(chopin_worker *w, chopin__conn *k) {
     chopin__conn_settle(w, k);
 }
 
-/* What the kernel has accepted for us already is served, too, unless the listener goes to a successor. */
-static void chopin__worker_close_listeners(chopin_worker *w, bool hand_over) {
+/* What the kernel has accepted for us already is served, too, if this worker runs. */
+static void chopin__worker_close_listeners(chopin_worker *w, bool runs) {
     for (int i = 0; i < w->listener_count; i++) {
         chopin__port *port = w->listeners[i];
-        for (int fd = 0; !hand_over && fd >= 0; ) {
+        for (int fd = 0; runs && fd >= 0; ) {
             fd = w->io.ops->accept(&w->io, port);
             if (fd >= 0) chopin__worker_accept(w, fd);
         }
@@ -12062,7 +12062,7 @@ static void chopin__worker_cancel(chopin_worker *w) {
 static void chopin__worker_drain(chopin_worker *w) {
     w->draining = true;
     chopin__worker_end_waits(w, true);
-    chopin__worker_close_listeners(w, false);
+    chopin__worker_close_listeners(w, true);
     chopin__worker_each(w, chopin__worker_close_idle);
     w->drain_due = chopin__after(w->now, w->site->options.drain_timeout_ms);
 }
@@ -12256,7 +12256,7 @@ static void chopin__worker_report_depth(chopin_worker *w) {
 static void chopin__worker_done(chopin_worker *w) {
     if (w->io.state) {
         chopin__worker_inbox(w);                             // their requests are over, but their arguments may need freeing
-        chopin__worker_close_listeners(w, false);
+        chopin__worker_close_listeners(w, true);
         chopin__worker_each(w, chopin__worker_abort);
         if (w->io.buf) chopin__pool_give(&w->inputs, w->io.buf);
         w->io.ops->close(&w->io, &w->site->heap);
@@ -13162,7 +13162,7 @@ static bool chopin__server_start_thread(chopin__server *s, chopin_worker *w) {
     atomic_fetch_sub(&s->live, 1);
     s->workers[count - 1] = NULL;
     atomic_store(&s->worker_count, count - 1);
-    chopin__worker_close_listeners(w, true);                 // whoever waits there is left to the others
+    chopin__worker_close_listeners(w, false);                // whoever waits there is left to the others
     chopin__worker_done(w);
     free(w);
     errno = rc;

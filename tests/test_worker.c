@@ -1918,6 +1918,22 @@ static void a_failed_replacement_changes_nothing(void) {
 static void abort_replaces_the_worker(void)      { replaced_under_load(containing, GET("/die/abort"), 1); }
 static void max_faults_replaces_the_worker(void) { replaced_under_load(containing_three, GET("/die/null"), 3); }
 
+/* A worker's end may fall between the kernel's accept and our look at it. */
+static void clients_who_connect_while_a_worker_dies_are_answered(void) {
+    static _Atomic bool ending;
+    server s;
+    load   loads[3];
+    server_with(&s, containing);
+    int port = server_start(&s, "127.0.0.1:0");
+    load_start(loads, 3, port, &ending, false);
+    for (int i = 0; i < 40; i++) {
+        CHECK_EQ_INT(ask(port, GET("/die/abort")), 500);
+        CHECK_EQ_INT(ask(port, PING), 200);
+    }
+    CHECK(load_end(loads, 3, &ending) > 40);
+    server_end(&s);
+}
+
 static void without_containment_a_crash_ends_the_process(void) {
     child k = spawn(&(chopin_options){ .quiet = true }, 0);
     CHECK_EQ_INT(ask(k.port, GET("/die/null")), 0);
@@ -2000,6 +2016,7 @@ int main(int argc, char **argv) {
         RUN(abort_replaces_the_worker);
         RUN(max_faults_replaces_the_worker);
         RUN(without_containment_a_crash_ends_the_process);
+        RUN(clients_who_connect_while_a_worker_dies_are_answered);
         RUN(a_contained_process_stops_as_any_other);
     }
     return TEST_END();

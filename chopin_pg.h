@@ -5635,7 +5635,6 @@ struct chopin_pg_rows {
     bool              kept_args, kept_sql;      // `params`, `sql` stand in `kept`
     bool              own_tx;           // a stream whose transaction is its own
     bool              scripted, dirties; // a script: several results; the session is reset when it is over
-    bool              completed;        // C, I or s has come
     bool              bound;            // 2 has come: from here on it cannot be healed by sending it again
     bool              result_over;      // chopin_pg_next() met the end of one result of several
     bool              in_hand;          // the row in hand is given by the next chopin_pg_next(): chopin_pg_one()
@@ -5657,7 +5656,6 @@ struct chopin_pg_rows {
     int               nest_column;
     uint32_t          fetch, portal_id; // a portal: rows an Execute gives, 0: all; its number
     int               late;             // the error of a script, once what came before it has been read
-    int               results;          // how many of a script have ended
     int64_t           result_count;     // affected by the result that is over
     chopin_pg__out    pieces;           // COPY data of which a row lies across messages
     size_t            pieces_at;
@@ -8319,7 +8317,8 @@ CHOPIN_PG_API chopin_pg_rows *chopin_pg_range(chopin_pg_rows *r, int column, uns
    >>conn   one connection: blocks that are received into, bytes on their way out, and who of several fibers does the work
    Roles: the *writer* waits a turn, then sends all there is; the *reader* waits for the socket, receives once, dispatches, wakes the owners. A role is held
    only inside chopin_pg__drive(); who has to wait and finds both taken sleeps, and who leaves hands over (chopin_pg__pass()). A blocking program always
-   finds the roles free, so there is one path for both; one query alone may take a shorter one (>>pool). Meaning of messages: function pointer `message`, set by the rooms below.
+   finds the roles free, so there is one path for both; one query alone may take a shorter one (>>pool). What messages mean is the function pointer
+   `message`, set by the rooms below.
    ========================================================================================================== */
 
 #define CHOPIN_PG__BLOCK      ((size_t)64 * 1024 - sizeof(chopin_pg__block))
@@ -9175,7 +9174,7 @@ static inline void chopin_pg__queue_link(chopin_pg__conn *k, chopin_pg_rows *r) 
 }
 
 static void chopin_pg__queue_push(chopin_pg__conn *k, chopin_pg_rows *r) {
-    r->redo = r->completed = r->bound = r->suspended = r->plain = false;
+    r->redo = r->bound = r->suspended = r->plain = false;
     r->handy = 0;
     chopin_pg__queue_link(k, r);
 }
@@ -9297,7 +9296,6 @@ static int chopin_pg__on_complete(chopin_pg__conn *k, const chopin_pg__frame *f,
     if (f->type == 's' && (!r->portal || f->len)) return chopin_pg__unexpected(k, f);
     r->suspended = f->type == 's';
     r->affected  = count >= 0 ? count : r->simple ? 0 : r->arrived;
-    r->completed = true;
     if (count < 0) chopin_pg__tag_effects(k, r, tag);         // none of the words that matter ends with a number
     if (r->simple) {
         chopin_pg__rows_keep(k, r, from, to);
@@ -9467,7 +9465,6 @@ static bool chopin_pg__take_rows(chopin_pg__conn *k, chopin_pg_rows *r) {
     r->plain = !r->drop && !r->keeps_conn && !r->portal;
     r->suspended = false;
     r->affected  = count;
-    r->completed = true;
     r->steps++;
     return true;
 }
@@ -10070,7 +10067,6 @@ static void chopin_pg__rows_take_end(chopin_pg_rows *r, const chopin_pg__frame *
     if (f->type == 'C') chopin_pg__read_complete(f, &tag, &count);
     r->result_count = count < 0 ? 0 : count;
     r->result_over  = true;
-    r->results++;
 }
 
 /* 1: a row is in hand; 0: nothing is buffered, or this result is over. Errors are in the result. */
@@ -11199,7 +11195,8 @@ static void chopin_pg__pool_idle(chopin_pg__pool *p, chopin_pg__conn *k) {
     chopin_pg__wake(&p->core, w);
 }
 
-/* Closes what is dead, old or has been idle for long (a query alone does not look at the clock when it ends, so after one nobody knows); looks after what is on its way back. Cheap, and part of every acquire and release. */
+/* Closes what is dead, old or has been idle for long; looks after what is on its way back. Cheap, and part of every acquire and release.
+ * A query alone does not look at the clock when it ends: after one nobody knows how long its connection has rested. */
 static void chopin_pg__pool_tend(chopin_pg__pool *p) {
     int64_t now = p->tended_ms = p->core.now_ms = chopin_pg__clock_near_ms(), idle = p->core.options.idle_ms;
     if (p->core.demoted) {
@@ -12321,7 +12318,7 @@ static int chopin_pg__batch_commit(chopin_pg *h) {
             chopin_pg__object_clear(&r->object);
             chopin_pg__rows_drop_bytes(c, r);
             r->phase = CHOPIN_PG__NEW;
-            r->redo  = r->completed = r->bound = false;
+            r->redo  = r->bound = false;
             r->affected = -1;
             r->arrived  = 0;
         }

@@ -4262,7 +4262,8 @@ static inline size_t chopin_pg__read_counted(const uint8_t *at, size_t have, int
     if (n < 8 || n > 40 || n > have || at[n - 1]) return 0;
     int64_t unit = 1;
     for (*count = 0; i > 5 && at[i] >= '0' && at[i] <= '9' && n - i <= 19; i--, unit *= 10) *count += unit * (at[i] - '0');
-    if (i == n - 2 || at[i] != ' ' || memchr(at + 5, 0, i - 5)) return 0;
+    bool select = i == 11 && memcmp(at + 5, "SELECT", 6) == 0;              // the most usual one
+    if (i == n - 2 || at[i] != ' ' || (!select && memchr(at + 5, 0, i - 5))) return 0;
     return n;
 }
 
@@ -4316,10 +4317,11 @@ static CHOPIN_PG__UNUSED int chopin_pg__check_copy(const chopin_pg__frame *f, bo
 }
 
 /* DataRow: where its values are. Each cell ends inside the frame and the last one at its end. */
+#define CHOPIN_PG__NULL 0xffffffffu     // the length of a NULL, here as on the wire
+
 typedef struct chopin_pg__cell {
     const uint8_t *ptr;
-    uint32_t       len;
-    bool           null;
+    uint32_t       len;                 // or CHOPIN_PG__NULL
 } chopin_pg__cell;
 
 static inline CHOPIN_PG__UNUSED bool chopin_pg__read_cells(const uint8_t *body, size_t len, unsigned columns, chopin_pg__cell *cells) {
@@ -4327,17 +4329,15 @@ static inline CHOPIN_PG__UNUSED bool chopin_pg__read_cells(const uint8_t *body, 
     if (len < lengths || chopin_pg__load16(body) != columns) return false;
     const uint8_t *p = body + 2;
     size_t left = len - lengths;                             // for the values themselves
-    for (unsigned i = 0; i < columns; i++) {
+    for (const chopin_pg__cell *end = cells + columns; cells != end; cells++) {
         size_t n = chopin_pg__load32(p);
         p += 4;
-        cells[i].ptr  = p;
-        cells[i].null = false;
-        if (CHOPIN_PG__UNLIKELY(n > left)) {                 // also every negative length; -1 is NULL
-            if (n != 0xffffffffu) return false;
-            n = 0;
-            cells[i].null = true;
+        cells->ptr = p;
+        cells->len = (uint32_t)n;
+        if (CHOPIN_PG__UNLIKELY(n > left)) {                 // every negative length, NULL's too
+            if (n != CHOPIN_PG__NULL) return false;
+            continue;
         }
-        cells[i].len = (uint32_t)n;
         p += n, left -= n;
     }
     return left == 0;
@@ -5584,6 +5584,8 @@ typedef enum chopin_pg__phase {
     CHOPIN_PG__OVER                     // its last answer has come, or never will
 } chopin_pg__phase;
 
+#define CHOPIN_PG__SMALL 128            // bytes of a statement and its values that need no memory of their own
+
 struct chopin_pg_rows {
     // set for each query
     chopin_pg__object object;
@@ -5632,7 +5634,7 @@ struct chopin_pg_rows {
     bool              copy_begun;       // the head of binary COPY data has been read
     bool              ending;           // a COPY that was failed: its end is near and needs no cancel
     bool              unnamed;          // not from the cache
-    bool              kept_args, kept_sql;      // `params`, `sql` stand in `kept`
+    bool              kept_args, kept_sql;      // `params`, `sql` stand in `small` or `kept`
     bool              own_tx;           // a stream whose transaction is its own
     bool              scripted, dirties; // a script: several results; the session is reset when it is over
     bool              bound;            // 2 has come: from here on it cannot be healed by sending it again
@@ -5648,7 +5650,8 @@ struct chopin_pg_rows {
     chopin_pg__cell  *cells;            // of the row in hand
     uint32_t          cells_cap;
     chopin_pg__arena  room;             // until the next row
-    chopin_pg__arena  kept;             // copies of sql and params when the caller did not stay
+    chopin_pg__arena  kept;             // copies of sql and params when the caller did not stay, and there is no room for them in `small`
+    union { chopin_pg_param params[1]; char bytes[CHOPIN_PG__SMALL]; } small;
     // what few use: set by all that use it, or cleared when those go, see chopin_pg__rows_recycle()
     int64_t           began_ns;         // for events, while somebody listens to them
     chopin_pg_rows   *parent;           // nested: whose value this is; NULL for a result
@@ -5712,8 +5715,8 @@ static inline CHOPIN_PG__UNUSED int chopin_pg__column(chopin_pg_rows *r, int col
     const chopin_pg__shape_column *c = &r->shape->column[column];
     const chopin_pg__cell *cell = &r->cells[column];
     out->ptr    = cell->ptr;
-    out->len    = cell->len;
-    out->null   = cell->null;
+    out->null   = cell->len == CHOPIN_PG__NULL;
+    out->len    = out->null ? 0 : cell->len;
     out->binary = r->binary && c->binary;
     out->oid    = c->oid;
     return 0;
@@ -8122,7 +8125,7 @@ static inline bool chopin_pg__quick_i64(const chopin_pg_rows *r, int column, int
 }
 
 static inline bool chopin_pg__quick_text(const chopin_pg_rows *r, int column, chopin_str *out) {
-    if (r->session.not_utf8 || !chopin_pg__quick(r, column, CHOPIN_PG__OID_TEXT) || r->cells[column].null) return false;
+    if (r->session.not_utf8 || !chopin_pg__quick(r, column, CHOPIN_PG__OID_TEXT) || r->cells[column].len == CHOPIN_PG__NULL) return false;
     *out = chopin_pg__str(r->cells[column].ptr, r->cells[column].len);
     return true;
 }
@@ -8323,6 +8326,7 @@ CHOPIN_PG_API chopin_pg_rows *chopin_pg_range(chopin_pg_rows *r, int column, uns
 
 #define CHOPIN_PG__BLOCK      ((size_t)64 * 1024 - sizeof(chopin_pg__block))
 #define CHOPIN_PG__BLOCKS     32          // spare blocks kept by a pool
+#define CHOPIN_PG__WARM       1024        // an unfinished message of so many bytes moves to the begin of its block
 #define CHOPIN_PG__UNREAD_MAX ((size_t)1 << 20)
 #define CHOPIN_PG__DEPTH_MAX  128         // statements in flight on a shared connection
 #define CHOPIN_PG__OUT_MAX    ((size_t)256 * 1024)
@@ -8520,7 +8524,7 @@ static void chopin_pg__rows_drop_bytes(chopin_pg__core *c, chopin_pg_rows *r) {
 }
 
 /* Bytes [from, to) of block `b` belong to `r`: one span grows as long as they follow each other. False: no memory. */
-static bool chopin_pg__rows_take_bytes(chopin_pg__core *c, chopin_pg_rows *r, chopin_pg__block *b, size_t from, size_t to) {
+static inline bool chopin_pg__rows_take_bytes(chopin_pg__core *c, chopin_pg_rows *r, chopin_pg__block *b, size_t from, size_t to) {
     if (!r->last || r->last->block != b || r->last->to != from) {
         chopin_pg__span *s = r->last ? chopin_pg__span_new(c) : &r->first;
         if (!s) return false;
@@ -8761,7 +8765,11 @@ static bool chopin_pg__in_room(chopin_pg__conn *k) {
     chopin_pg__block *b = k->block;
     if (!b) return (k->block = chopin_pg__block_new(k->core, CHOPIN_PG__BLOCK)) != NULL;
     size_t have = b->to - b->from, want = chopin_pg__frame_size(b->data + b->from, have);
-    if (b->refs == 1 && have == 0) b->from = b->to = 0;
+    if (b->refs == 1 && have <= CHOPIN_PG__WARM && have <= b->from) {          // to its begin, which the processor still has at hand
+        memcpy(b->data, b->data + b->from, have);
+        b->from = 0;
+        b->to   = have;
+    }
     if (b->cap - b->to >= b->cap / 4 && want <= b->cap - b->from) return true;
     if (b->refs == 1 && want <= b->cap && b->from > b->cap / 4) {
         memmove(b->data, b->data + b->from, have);
@@ -9246,7 +9254,7 @@ static CHOPIN_PG__COLD void chopin_pg__rows_overflow(chopin_pg__conn *k, chopin_
     else chopin_pg__object_fail(&r->object, CHOPIN_PG_MEMORY, "more than max_result (%zu bytes) of a result lie unread (read on, or use chopin_pg_stream)", k->core->options.max_result);
 }
 
-static void chopin_pg__rows_keep(chopin_pg__conn *k, chopin_pg_rows *r, size_t from, size_t to) {
+static inline void chopin_pg__rows_keep(chopin_pg__conn *k, chopin_pg_rows *r, size_t from, size_t to) {
     r->received += to - from;
     if (r->drop) return;
     bool kept = chopin_pg__rows_take_bytes(k->core, r, k->block, from, to);
@@ -9256,16 +9264,18 @@ static void chopin_pg__rows_keep(chopin_pg__conn *k, chopin_pg_rows *r, size_t f
 
 /* Behind `at` often stand more messages of the same kind. Those that have arrived whole, and begin with a count of `columns` (0: nothing is asked), are taken
  * at once: one look at each instead of the whole way. Gives where they end; anything unusual is left to the usual way. */
-static size_t chopin_pg__run_of(const chopin_pg__conn *k, uint8_t type, uint32_t columns, size_t at, int64_t *count) {
+static inline size_t chopin_pg__run_of(const chopin_pg__conn *k, uint8_t type, uint32_t columns, size_t at, int64_t *count) {
     const uint8_t *data = k->block->data, *p = data + at, *end = data + k->block->to;
     size_t least = columns ? 6 + (size_t)columns * 4 : 4;
+    uint32_t asked = columns ? 0xffff : 0;
     if (k->core->options.trace || k->core->options.max_message < k->block->cap) return at;      // which shows, or measures, every message
-    while (end - p >= 7 && p[0] == type) {
+    int64_t n = 0;
+    for (; end - p >= 7 && p[0] == type; n++) {
         size_t len = chopin_pg__load32(p + 1);
-        if (len < least || len >= (size_t)(end - p) || (columns && chopin_pg__load16(p + 5) != columns)) break;
+        if (len < least || len >= (size_t)(end - p) || (chopin_pg__load16(p + 5) & asked) != columns) break;
         p += len + 1;
-        ++*count;
     }
+    *count += n;
     return (size_t)(p - data);
 }
 
@@ -9825,10 +9835,12 @@ static bool chopin_pg__ready_make(chopin_pg__core *c, chopin_pg__statement *s) {
     return s->ready != NULL;
 }
 
+#define CHOPIN_PG__SYNC_ROOM 64
+
 /* Integers have their places in the bytes that are ready: a copy, and a store for each. False: they do not fit, or are something else. */
 static inline bool chopin_pg__put_integers(chopin_pg__conn *k, const chopin_pg_rows *r, const chopin_pg__statement *s) {
     chopin_pg__out *o = &k->out;
-    if ((r->param_count && !s->ready_values) || !chopin_pg__out_room(o, s->ready_size)) return false;
+    if ((r->param_count && !s->ready_values) || !chopin_pg__out_room(o, s->ready_size + CHOPIN_PG__SYNC_ROOM)) return false;
     uint8_t *at = o->ptr + o->len + s->ready_head + 4;
     memcpy(o->ptr + o->len, s->ready, s->ready_size);
     for (int i = 0; i < r->param_count; i++) {
@@ -9859,14 +9871,6 @@ static int chopin_pg__put_around(chopin_pg__conn *k, chopin_pg_rows *r, const ch
     return 0;
 }
 
-/* Bind and Execute from the bytes that are ready, which spares most of writing each field. */
-static int chopin_pg__put_ready(chopin_pg__conn *k, chopin_pg_rows *r, const chopin_pg__statement *s) {
-    int rc = chopin_pg__put_integers(k, r, s) ? 0 : chopin_pg__put_around(k, r, s);
-    r->binary = true;
-    r->steps  = "2x";
-    return rc;
-}
-
 /* Parse declares only what cannot be text: bytes. */
 static void chopin_pg__put_parse(chopin_pg__conn *k, const chopin_pg_rows *r, const char *name) {
     chopin_pg__out *o = &k->out;
@@ -9889,7 +9893,7 @@ static chopin_str chopin_pg__portal_name(const chopin_pg_rows *r, char *out, siz
 static int chopin_pg__put_statement(chopin_pg__conn *k, chopin_pg_rows *r, chopin_pg__statement *s) {
     char name[24];
     bool usual = s && s->state == CHOPIN_PG__PREPARED && !r->portal && !r->prepare_only && r->param_count == s->param_count;
-    if (usual && (s->ready || chopin_pg__ready_make(k->core, s))) return chopin_pg__put_ready(k, r, s);
+    if (usual && (s->ready || chopin_pg__ready_make(k->core, s))) return r->binary = true, r->steps = "2x", chopin_pg__put_around(k, r, s);
     chopin_str portal = chopin_pg__portal_name(r, name, sizeof name);
     bool fresh = s && s->uses == 0 && s->state == CHOPIN_PG__PREPARING;
     if (fresh || !s) chopin_pg__put_parse(k, r, s ? s->name : "");
@@ -9928,22 +9932,37 @@ static inline void chopin_pg__rows_use(chopin_pg__core *c, chopin_pg_rows *r, ch
     if (!r->kept_sql) r->sql = s->sql;                          // the caller's text may go away
 }
 
+/* The usual one, with nothing but integers for a statement that is ready. Its Sync and its place in the queue are left to do. False: nothing was put. */
+static inline bool chopin_pg__put_usual(chopin_pg__conn *k, chopin_pg_rows *r, chopin_pg__statement *s) {
+    if (r->portal || r->prepare_only || !chopin_pg__put_integers(k, r, s)) return false;
+    chopin_pg__rows_use(k->core, r, s);
+    r->out_from = k->out_base + k->out.len - s->ready_size;
+    r->binary = true;
+    r->steps  = "2x";
+    return true;
+}
+
 /* Puts `r` into the output and the queue, without its Sync (see chopin_pg__seal). 0, or its error is set. */
-static int chopin_pg__encode(chopin_pg__conn *k, chopin_pg_rows *r) {
-    bool named = !r->simple && !r->unnamed;
-    chopin_pg__statement *s = named ? chopin_pg__cache_ready(k, r) : NULL;
-    if (named && !s) s = chopin_pg__cache_get(k, r);            // its riders come first
+static int chopin_pg__encode_rare(chopin_pg__conn *k, chopin_pg_rows *r, chopin_pg__statement *s) {
+    if (!r->simple && !r->unnamed && !s) s = chopin_pg__cache_get(k, r);            // its riders come first
     size_t len = k->out.len;
     r->out_from = k->out_base + len;
-    r->sync = false;
     int rc = r->simple ? chopin_pg__put_query(k, r) : chopin_pg__put_statement(k, r, s);
-    if (rc == 0) chopin_pg__out_room(&k->out, 64);            // for the Sync
+    if (rc == 0) chopin_pg__out_room(&k->out, CHOPIN_PG__SYNC_ROOM);
     if (rc < 0 || k->out.status) {
         if (s && s->uses == 0 && s->state == CHOPIN_PG__PREPARING) chopin_pg__cache_remove(k->core, k->cache, s);
         return chopin_pg__encode_undo(k, r, len, rc);
     }
     if (s && s->uses == 0 && s->state == CHOPIN_PG__PREPARING) k->core->counters.prepared++;
     if (s) chopin_pg__rows_use(k->core, r, s);
+    chopin_pg__queue_push(k, r);
+    return 0;
+}
+
+static int chopin_pg__encode(chopin_pg__conn *k, chopin_pg_rows *r) {
+    chopin_pg__statement *s = r->simple || r->unnamed ? NULL : chopin_pg__cache_ready(k, r);
+    r->sync = false;
+    if (!s || !chopin_pg__put_usual(k, r, s)) return chopin_pg__encode_rare(k, r, s);
     chopin_pg__queue_push(k, r);
     return 0;
 }
@@ -11797,14 +11816,11 @@ static void chopin_pg__rows_wait_in(chopin_pg *h, chopin_pg_rows *r, chopin_pg__
 
 /* Integers for a statement that is ready, and the Sync. False: nothing was put. */
 static bool chopin_pg__alone_put(chopin_pg__conn *k, chopin_pg_rows *r) {
-    bool usual = !r->simple && !r->unnamed && !r->prepare_only && !r->portal && !r->copy && !r->tries && k->out.len == 0;
+    bool usual = !r->simple && !r->unnamed && !r->copy && !r->tries && k->out.len == 0;
     chopin_pg__statement *s = usual ? chopin_pg__cache_ready(k, r) : NULL;
-    if (!s || s->ready_size + 8 > k->out.cap || !chopin_pg__put_integers(k, r, s)) return false;
+    if (!s || !chopin_pg__put_usual(k, r, s)) return false;
     chopin_pg__put_simple(&k->out, 'S');
-    chopin_pg__rows_use(k->core, r, s);
-    r->out_from = k->out_base;
-    r->binary = r->sync = true;
-    r->steps  = "2x";
+    r->sync = true;
     return true;
 }
 
@@ -11968,8 +11984,8 @@ static inline int chopin_pg__params_check(chopin_pg_rows *r) {
 
 /* Copies of the text and the values, so that the caller's may go. */
 static int chopin_pg__rows_keep_args(chopin_pg_rows *r) {
-    size_t size = (size_t)r->param_count * sizeof(chopin_pg_param);
-    chopin_pg_param *copy = (chopin_pg_param *)chopin_pg__arena_alloc(&r->kept, size + r->sql.len + 1);
+    size_t size = (size_t)r->param_count * sizeof(chopin_pg_param), all = size + r->sql.len + 1;
+    chopin_pg_param *copy = all <= sizeof r->small ? r->small.params : (chopin_pg_param *)chopin_pg__arena_alloc(&r->kept, all);
     bool ok = copy != NULL;
     if (ok) {
         char *text = (char *)copy + size;
@@ -12226,7 +12242,7 @@ static int chopin_pg__batch_encode(chopin_pg *h, chopin_pg__conn *k) {
     size_t len = k->out.len;
     chopin_pg__tx_state before = own ? own->tx_state : CHOPIN_PG__TX_NEW;
     for (chopin_pg_rows *r = h->rows; r; r = r->after) {
-        if (chopin_pg__batch_put(h, k, r) == 0) continue;
+        if (!r->object.status && chopin_pg__batch_put(h, k, r) == 0) continue;        // one that was read or cancelled too early spoils all
         chopin_pg__object_copy(&h->object, &r->object);
         if (h->object.error) h->object.error->statement = r->number;
         chopin_pg__batch_undo(k, tail, len);
@@ -12302,7 +12318,6 @@ static void chopin_pg__batch_outcome(chopin_pg *h) {
 
 static int chopin_pg__batch_commit(chopin_pg *h) {
     chopin_pg__core *c = chopin_pg__core_of(h);
-    for (chopin_pg_rows *r = h->rows; r && !h->object.status; r = r->after) chopin_pg__tell(h, &r->object);       // read or cancelled too early
     if (h->object.status || h->committed || !h->rows) return h->object.status;
     h->committed = true;
     for (int tries = 0; tries < 3; tries++) {
@@ -12728,12 +12743,11 @@ static int64_t chopin_pg__tuple_read(const uint8_t *p, size_t have, uint32_t col
         if (have - at < 4) return 0;
         uint32_t n = chopin_pg__load32(p + at);
         at += 4;
-        cells[i].null = n == 0xffffffffu;
-        cells[i].len  = cells[i].null ? 0 : n;
-        cells[i].ptr  = p + at;
-        if (!cells[i].null && n > CHOPIN_PG__MESSAGE_MAX) return -1;
-        if (cells[i].len > have - at) return 0;
-        at += cells[i].len;
+        cells[i] = (chopin_pg__cell){ p + at, n };
+        if (n == CHOPIN_PG__NULL) continue;
+        if (n > CHOPIN_PG__MESSAGE_MAX) return -1;
+        if (n > have - at) return 0;
+        at += n;
     }
     return (int64_t)at;
 }
@@ -12813,7 +12827,7 @@ static int chopin_pg__copy_step(chopin_pg__core *c, chopin_pg_rows *r) {
         if (f.type != 'd') continue;
         if (!r->shape) r->shape = chopin_pg__shape_plain(&c->heap, 1, 25);
         if (!r->shape || !chopin_pg__cells_room(c, r, 1)) return chopin_pg__rows_fail(r, CHOPIN_PG_MEMORY, "out of memory for COPY data"), 0;
-        r->cells[0] = (chopin_pg__cell){ f.body, f.len, false };
+        r->cells[0] = (chopin_pg__cell){ f.body, f.len };
         r->binary = true;
         return chopin_pg__row_taken(r);
     }
@@ -13626,11 +13640,10 @@ static int64_t chopin_pg__end_usual(chopin_pg *h, chopin_pg_rows *r) {
     return count;
 }
 
-CHOPIN_PG_API int64_t chopin_pg_end(chopin_pg_rows *r) {
+static CHOPIN_PG__NOINLINE int64_t chopin_pg__end_rare(chopin_pg_rows *r) {
     if (!r || !r->handle) return r ? r->object.status : CHOPIN_PG_MEMORY;
     chopin_pg *h = r->handle;
     bool own_tx = r->own_tx;
-    if (r->plain && r->phase == CHOPIN_PG__OVER && !r->object.status) return chopin_pg__end_usual(h, r);
     if (!r->object.status && r->phase != CHOPIN_PG__OVER && !(h->object.kind == CHOPIN_PG__BATCH && r->phase == CHOPIN_PG__NEW)) {
         chopin_pg__rows_drop_bytes(chopin_pg__core_of(h), r);
         r->drop = true;
@@ -13650,6 +13663,11 @@ CHOPIN_PG_API int64_t chopin_pg_end(chopin_pg_rows *r) {
     }
     chopin_pg__rows_close(h, r);
     return own_tx ? chopin_pg__end_stream(h, rc) : rc;
+}
+
+CHOPIN_PG_API int64_t chopin_pg_end(chopin_pg_rows *r) {
+    bool usual = r && r->plain && r->handle && r->phase == CHOPIN_PG__OVER && !r->object.status;
+    return usual ? chopin_pg__end_usual(r->handle, r) : chopin_pg__end_rare(r);
 }
 
 CHOPIN_PG_API void chopin_pg_cancel(chopin_pg_rows *r) {

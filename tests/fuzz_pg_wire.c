@@ -41,7 +41,7 @@ static void described(const chopin_pg__frame *f, unsigned columns) {
     must(chopin_pg__check_types(f) <= (int)(f->len / 4), "types stand in the frame");
     must(chopin_pg__check_copy(f, &binary) <= (int)(f->len / 2), "formats stand in the frame");
     if (!chopin_pg__read_cells(f->body, f->len, columns, cells)) return;
-    for (unsigned i = 0; i < columns; i++) must(cells[i].null || inside(cells[i].ptr, cells[i].len, f), "a cell ends inside");
+    for (unsigned i = 0; i < columns; i++) must(cells[i].len == CHOPIN_PG__NULL || inside(cells[i].ptr, cells[i].len, f), "a cell ends inside");
 }
 static void written_is_read(const uint8_t *data, size_t len) {
     chopin_pg__heap heap;

@@ -164,16 +164,39 @@ static void a_batch_is_all_or_nothing_in_one_round_trip(void) {
 static void a_batch_with_an_error_is_not_sent(void) {
     chopin_pg *db = open_pool((chopin_pg_options){ .shared = 1 });
     run(db, "drop table if exists unsent; create table unsent (a int)");
-    for (int way = 0; way < 3; way++) {
+    for (int way = 0; way < 4; way++) {
         chopin_pg *b = chopin_pg_batch(db);
         chopin_pg_rows *r = chopin_pg_send(b, "insert into unsent values ($1)", way);
-        chopin_pg_send(b, "insert into unsent values ($1)", way);
+        chopin_pg_rows *second = chopin_pg_send(b, "insert into unsent values ($1)", way);
         if (way == 0) chopin_pg_cancel(r);
         if (way == 1) CHECK_EQ_INT(chopin_pg_next(r), 0);
         if (way == 2) chopin_pg_send(b, "begin");
+        if (way == 3) chopin_pg_cancel(second);
         CHECK(chopin_pg_commit(b) < 0);
         chopin_pg_close(b);
         CHECK_EQ_INT(number(db, "select count(*) from unsent"), 0);
+    }
+    closed(db);
+}
+/* What is sent is the caller's again at once, whether it is kept in the result or in memory of its own. */
+static void sent_statements_of_any_size_are_copied(void) {
+    chopin_pg *db = open_pool((chopin_pg_options){ .shared = 1 });
+    char sql[200], text[16];
+    for (int size = 30; size < 150; size++) {
+        chopin_pg *b = chopin_pg_batch(db);
+        snprintf(sql, sizeof sql, "select $1::int, $2::text --%*s", size - 27, "x");
+        snprintf(text, sizeof text, "t%d", size);
+        chopin_pg_rows *two = chopin_pg_send(b, sql, size, text);
+        snprintf(sql, sizeof sql, "select %3d --%*s", size, size - 13, "x");
+        chopin_pg_rows *none = chopin_pg_send(b, sql);
+        memset(sql, '!', sizeof sql);
+        memset(text, '!', sizeof text);
+        CHECK_EQ_INT(chopin_pg_commit(b), 0);
+        snprintf(text, sizeof text, "t%d", size);
+        CHECK(chopin_pg_next(two) && chopin_pg_i32(two, 0) == size && chopin_pg_text(two, 1).len == strlen(text));
+        CHECK(memcmp(chopin_pg_text(two, 1).ptr, text, strlen(text)) == 0);
+        CHECK(chopin_pg_next(none) && chopin_pg_i32(none, 0) == size);
+        chopin_pg_close(b);
     }
     closed(db);
 }
@@ -217,6 +240,7 @@ int main(int argc, char **argv) {
     RUN(serialization_failures_are_tried_again);
     RUN(a_batch_is_all_or_nothing_in_one_round_trip);
     RUN(a_batch_with_an_error_is_not_sent);
+    RUN(sent_statements_of_any_size_are_copied);
     RUN(a_stale_batch_is_sent_again);
     RUN(the_deadline_of_a_transaction_covers_all_of_it);
     return TEST_END();

@@ -233,7 +233,7 @@ static void rows_fill_their_message_exactly(void) {
     const char row[] = "\0\3\0\0\0\1a\xff\xff\xff\xff\0\0\0\0";
     uint8_t *p = guarded(BYTES(row));
     CHECK(chopin_pg__read_cells(p, sizeof row - 1, 3, cells));
-    CHECK(cells[0].len == 1 && cells[0].ptr[0] == 'a' && !cells[0].null && cells[1].null && !cells[2].null && cells[2].len == 0);
+    CHECK(cells[0].len == 1 && cells[0].ptr[0] == 'a' && cells[1].len == CHOPIN_PG__NULL && cells[2].len == 0);
     for (size_t n = 0; n < sizeof row - 1; n++) CHECK(!chopin_pg__read_cells(guarded(row, n), n, 3, cells));
     CHECK(!chopin_pg__read_cells(guarded(BYTES(row)), sizeof row - 1, 2, cells));
     CHECK(!chopin_pg__read_cells(guarded(BYTES("\0\1\xff\xff\xff\xfe")), 6, 1, cells));      // length -2

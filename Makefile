@@ -30,7 +30,10 @@ fuzz:                   ## each fuzzer for FUZZ_SECONDS (60)
 soak:                   ## SOAK_MINUTES (60) of load, with memory watched, and of fuzzing
 	@tests/soak.sh
 
-bench:                  ## against a floor and other servers, about an hour; PEERS="name=command with {port}" adds one
+bench:                  ## all four that follow, one after the other, about 75 minutes; fails if a bar of the last three is missed
+	@failed=0; for part in bench_web bench_auth bench_pg bench_tfb; do $(MAKE) --no-print-directory $$part || failed=1; done; exit $$failed
+
+bench_web:              ## against a floor and other servers, about an hour; PEERS="name=command with {port}" adds one
 	@bench/run.py $${PEERS:+--peers "$$PEERS"}
 
 ct:                     ## constant time of chopin_auth.h: secrets undefined under valgrind and MSan, two compilers, five levels; 5 minutes
@@ -61,4 +64,4 @@ clean:                  ## removes build/
 help:                   ## this list
 	@awk -F':.*## ' '/^[a-z_]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all run test check fuzz soak ct bench bench_auth bench_pg bench_tfb size install uninstall clean help
+.PHONY: all run test check fuzz soak ct bench bench_web bench_auth bench_pg bench_tfb size install uninstall clean help

@@ -30,7 +30,7 @@ fuzz:                   ## each fuzzer for FUZZ_SECONDS (60)
 soak:                   ## SOAK_MINUTES (60) of load, with memory watched, and of fuzzing
 	@tests/soak.sh
 
-bench:                  ## all four that follow, one after the other, about 75 minutes; fails if a bar of the last three is missed
+bench:                  ## bench_web, bench_auth, bench_pg and bench_tfb, about 75 minutes; fails if one of the last three misses a bar
 	@failed=0; for part in bench_web bench_auth bench_pg bench_tfb; do $(MAKE) --no-print-directory $$part || failed=1; done; exit $$failed
 
 bench_web:              ## against a floor and other servers, about an hour; PEERS="name=command with {port}" adds one

@@ -12031,7 +12031,8 @@ static void chopin__worker_abort(chopin_worker *w, chopin__conn *k) {
     chopin__conn_settle(w, k);
 }
 
-/* What the kernel has accepted for us already is served, too, if this worker runs. */
+/* Who waits there, or was accepted by the ring already, is served, too, if this worker `runs`. Also when others listen there: the kernel may have woken us alone,
+ * and they would not look before the next client comes. */
 static void chopin__worker_close_listeners(chopin_worker *w, bool runs) {
     for (int i = 0; i < w->listener_count; i++) {
         chopin__port *port = w->listeners[i];
@@ -12079,7 +12080,7 @@ static void chopin__worker_overdue(chopin_worker *w) {
     chopin__worker_each(w, chopin__worker_abort);
 }
 
-/* A fault too many: a new worker takes the listeners, this one serves what it has and closes each connection with its next reply. */
+/* A fault too many: a new worker takes the listeners, this one serves what it has, and who waits at this moment, and closes each connection with its next reply. */
 static void chopin__worker_retire(chopin_worker *w) {
     w->retiring = false;
     chopin__log(&w->site->logger, CHOPIN_WARNING, "worker %d is replaced after a fault", w->index);

@@ -4316,9 +4316,9 @@ static CHOPIN_PG__UNUSED int chopin_pg__check_copy(const chopin_pg__frame *f, bo
     return chopin_pg__in_finished(&in) ? (int)n : -1;
 }
 
-/* DataRow: where its values are. Each cell ends inside the frame and the last one at its end. */
 #define CHOPIN_PG__NULL 0xffffffffu     // the length of a NULL, here as on the wire
 
+/* DataRow: where its values are. Each cell ends inside the frame and the last one at its end. */
 typedef struct chopin_pg__cell {
     const uint8_t *ptr;
     uint32_t       len;                 // or CHOPIN_PG__NULL
@@ -5584,7 +5584,7 @@ typedef enum chopin_pg__phase {
     CHOPIN_PG__OVER                     // its last answer has come, or never will
 } chopin_pg__phase;
 
-#define CHOPIN_PG__SMALL 128            // bytes of a statement and its values that need no memory of their own
+#define CHOPIN_PG__ROWS_SMALL 128       // bytes of a statement and its values that need no memory of their own
 
 struct chopin_pg_rows {
     // set for each query
@@ -5651,7 +5651,7 @@ struct chopin_pg_rows {
     uint32_t          cells_cap;
     chopin_pg__arena  room;             // until the next row
     chopin_pg__arena  kept;             // copies of sql and params when the caller did not stay, and there is no room for them in `small`
-    union { chopin_pg_param params[1]; char bytes[CHOPIN_PG__SMALL]; } small;
+    union { chopin_pg_param params[CHOPIN_PG__ROWS_SMALL / sizeof(chopin_pg_param)]; char bytes[CHOPIN_PG__ROWS_SMALL]; } small;
     // what few use: set by all that use it, or cleared when those go, see chopin_pg__rows_recycle()
     int64_t           began_ns;         // for events, while somebody listens to them
     chopin_pg_rows   *parent;           // nested: whose value this is; NULL for a result
@@ -8760,7 +8760,7 @@ static int chopin_pg__flush(chopin_pg__conn *k) {
 
 /* ---- bytes in ---- */
 
-/* Room behind what has arrived. What is incomplete moves only if it must: nobody else points into it, but others point into its block. */
+/* Room behind what has arrived. What is incomplete moves if that is little, or must: nobody else points into it, but others point into its block. */
 static bool chopin_pg__in_room(chopin_pg__conn *k) {
     chopin_pg__block *b = k->block;
     if (!b) return (k->block = chopin_pg__block_new(k->core, CHOPIN_PG__BLOCK)) != NULL;
@@ -9835,7 +9835,7 @@ static bool chopin_pg__ready_make(chopin_pg__core *c, chopin_pg__statement *s) {
     return s->ready != NULL;
 }
 
-#define CHOPIN_PG__SYNC_ROOM 64
+#define CHOPIN_PG__SYNC_ROOM 64         // kept free behind each statement, so that the end of a group needs no memory
 
 /* Integers have their places in the bytes that are ready: a copy, and a store for each. False: they do not fit, or are something else. */
 static inline bool chopin_pg__put_integers(chopin_pg__conn *k, const chopin_pg_rows *r, const chopin_pg__statement *s) {
@@ -9893,7 +9893,11 @@ static chopin_str chopin_pg__portal_name(const chopin_pg_rows *r, char *out, siz
 static int chopin_pg__put_statement(chopin_pg__conn *k, chopin_pg_rows *r, chopin_pg__statement *s) {
     char name[24];
     bool usual = s && s->state == CHOPIN_PG__PREPARED && !r->portal && !r->prepare_only && r->param_count == s->param_count;
-    if (usual && (s->ready || chopin_pg__ready_make(k->core, s))) return r->binary = true, r->steps = "2x", chopin_pg__put_around(k, r, s);
+    if (usual && (s->ready || chopin_pg__ready_make(k->core, s))) {
+        r->binary = true;
+        r->steps  = "2x";
+        return chopin_pg__put_around(k, r, s);
+    }
     chopin_str portal = chopin_pg__portal_name(r, name, sizeof name);
     bool fresh = s && s->uses == 0 && s->state == CHOPIN_PG__PREPARING;
     if (fresh || !s) chopin_pg__put_parse(k, r, s ? s->name : "");
@@ -9932,7 +9936,8 @@ static inline void chopin_pg__rows_use(chopin_pg__core *c, chopin_pg_rows *r, ch
     if (!r->kept_sql) r->sql = s->sql;                          // the caller's text may go away
 }
 
-/* The usual one, with nothing but integers for a statement that is ready. Its Sync and its place in the queue are left to do. False: nothing was put. */
+/* The usual one, with nothing but integers for a statement that is ready. Its Sync and its place in the queue are left to do. False: nothing was put;
+ * for want of memory, the output says so. */
 static inline bool chopin_pg__put_usual(chopin_pg__conn *k, chopin_pg_rows *r, chopin_pg__statement *s) {
     if (r->portal || r->prepare_only || !chopin_pg__put_integers(k, r, s)) return false;
     chopin_pg__rows_use(k->core, r, s);
@@ -9942,7 +9947,7 @@ static inline bool chopin_pg__put_usual(chopin_pg__conn *k, chopin_pg_rows *r, c
     return true;
 }
 
-/* Puts `r` into the output and the queue, without its Sync (see chopin_pg__seal). 0, or its error is set. */
+/* The same for any other. `s`: NULL for one that goes unnamed or has to be looked for. */
 static int chopin_pg__encode_rare(chopin_pg__conn *k, chopin_pg_rows *r, chopin_pg__statement *s) {
     if (!r->simple && !r->unnamed && !s) s = chopin_pg__cache_get(k, r);            // its riders come first
     size_t len = k->out.len;
@@ -9959,6 +9964,7 @@ static int chopin_pg__encode_rare(chopin_pg__conn *k, chopin_pg_rows *r, chopin_
     return 0;
 }
 
+/* Puts `r` into the output and the queue, without its Sync (see chopin_pg__seal). 0, or its error is set. */
 static int chopin_pg__encode(chopin_pg__conn *k, chopin_pg_rows *r) {
     chopin_pg__statement *s = r->simple || r->unnamed ? NULL : chopin_pg__cache_ready(k, r);
     r->sync = false;
@@ -9981,7 +9987,7 @@ static int chopin_pg__encode_more(chopin_pg__conn *k, chopin_pg_rows *r) {
     size_t len = k->out.len;
     r->out_from = k->out_base + len;
     chopin_pg__put_execute(&k->out, chopin_pg__portal_name(r, name, sizeof name), r->fetch);
-    if (!chopin_pg__out_room(&k->out, 64)) return chopin_pg__encode_undo(k, r, len, 0);
+    if (!chopin_pg__out_room(&k->out, CHOPIN_PG__SYNC_ROOM)) return chopin_pg__encode_undo(k, r, len, 0);
     r->steps = "x";
     r->sync  = false;
     chopin_pg__queue_push(k, r);
@@ -11728,7 +11734,7 @@ static void chopin_pg__rows_detach(chopin_pg__core *c, chopin_pg_rows *r) {
     ghost->out_from = r->out_from; ghost->bound = r->bound; ghost->portal = r->portal;
     ghost->drop = true;
     ghost->began_ns = r->began_ns;
-    ghost->sql = r->statement ? r->sql : chopin_pg__absent();
+    ghost->sql = r->statement ? r->statement->sql : chopin_pg__absent();       // that of `r` may go with it
     ghost->statement = r->statement;
     ghost->shape = chopin_pg__shape_share(r->shape);
     if (ghost->statement) ghost->statement->uses++;
@@ -12236,18 +12242,30 @@ static int chopin_pg__batch_put(chopin_pg *h, chopin_pg__conn *k, chopin_pg_rows
     return rc;
 }
 
+/* How many of the transactions around have not begun? They are the innermost ones. */
+static int chopin_pg__tx_unbegun(chopin_pg *own) {
+    int n = 0;
+    for (chopin_pg *t = own; t && t->object.kind == CHOPIN_PG__TX && t->tx_state == CHOPIN_PG__TX_NEW; t = chopin_pg__conn_handle(t->parent)) n++;
+    return n;
+}
+
+/* Statement `bad` could not be put, and so nothing of the batch is sent: neither those before it, nor a BEGIN that rode with them. */
+static int chopin_pg__batch_refuse(chopin_pg *h, chopin_pg_rows *bad, int unbegun) {
+    for (chopin_pg *t = chopin_pg__conn_handle(h); unbegun > 0; unbegun--, t = chopin_pg__conn_handle(t->parent)) t->tx_state = CHOPIN_PG__TX_NEW;
+    for (chopin_pg_rows *r = h->rows; r != bad; r = r->after) chopin_pg__object_fail(&r->object, bad->object.status, "not done: statement %d of the batch failed", bad->number);
+    chopin_pg__object_copy(&h->object, &bad->object);
+    if (h->object.error) h->object.error->statement = bad->number;
+    return h->object.status;
+}
+
 static int chopin_pg__batch_encode(chopin_pg *h, chopin_pg__conn *k) {
     chopin_pg_rows *tail = k->tail;
-    chopin_pg *own = chopin_pg__conn_handle(h);
     size_t len = k->out.len;
-    chopin_pg__tx_state before = own ? own->tx_state : CHOPIN_PG__TX_NEW;
+    int unbegun = chopin_pg__tx_unbegun(chopin_pg__conn_handle(h));
     for (chopin_pg_rows *r = h->rows; r; r = r->after) {
-        if (!r->object.status && chopin_pg__batch_put(h, k, r) == 0) continue;        // one that was read or cancelled too early spoils all
-        chopin_pg__object_copy(&h->object, &r->object);
-        if (h->object.error) h->object.error->statement = r->number;
+        if (chopin_pg__batch_put(h, k, r) == 0) continue;
         chopin_pg__batch_undo(k, tail, len);
-        if (own) own->tx_state = before;
-        return h->object.status;
+        return chopin_pg__batch_refuse(h, r, unbegun);
     }
     chopin_pg__seal(k);
     return 0;
@@ -12318,6 +12336,7 @@ static void chopin_pg__batch_outcome(chopin_pg *h) {
 
 static int chopin_pg__batch_commit(chopin_pg *h) {
     chopin_pg__core *c = chopin_pg__core_of(h);
+    for (chopin_pg_rows *r = h->rows; r && !h->object.status; r = r->after) chopin_pg__tell(h, &r->object);       // read or cancelled too early
     if (h->object.status || h->committed || !h->rows) return h->object.status;
     h->committed = true;
     for (int tries = 0; tries < 3; tries++) {
@@ -12538,7 +12557,7 @@ static int chopin_pg__copy_text_value(chopin_pg_copy *c, chopin_pg__out *o, cons
     int format = chopin_pg__param_encode(p, 0, &c->scratch, e);
     if (format < 0 || c->scratch.status) return format < 0 ? format : chopin_pg__fail(e, c->scratch.status, "too long, or out of memory");
     uint32_t n = chopin_pg__load32(c->scratch.ptr);
-    if (n == 0xffffffffu) return chopin_pg__put_bytes(o, "\\N", 2), 0;
+    if (n == CHOPIN_PG__NULL) return chopin_pg__put_bytes(o, "\\N", 2), 0;
     if (format == 0) return chopin_pg__put_escaped(o, chopin_pg__str(c->scratch.ptr + 4, n)), 0;
     chopin_pg__put_bytes(o, "\\\\x", 3);
     for (uint32_t i = 0; i < n; i++) {
@@ -12999,7 +13018,7 @@ static void chopin_pg__listener_heard(chopin_pg__conn *k, chopin_pg_rows *r) {
     if (!l->checked && !r->object.status && chopin_pg__rows_step(k->core, r) && r->shape && r->shape->columns == 1) {
         uint64_t pid;
         l->checked = true;
-        if (chopin_pg__parse_u64(chopin_pg__str(r->cells[0].ptr, r->cells[0].len), &pid) && pid != k->pid && k->pid) {
+        if (r->cells[0].len != CHOPIN_PG__NULL && chopin_pg__parse_u64(chopin_pg__str(r->cells[0].ptr, r->cells[0].len), &pid) && pid != k->pid && k->pid) {
             k->core->swapped = l->bad = true;
             chopin_pg__object_fail(&l->object, CHOPIN_PG_UNSAFE, "LISTEN does not work behind a pooler: connect to the server itself");
         }

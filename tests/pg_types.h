@@ -41,7 +41,7 @@ static inline void row_add(row_t *row, uint32_t oid, const void *bytes, size_t l
     row->shape->column[i] = (chopin_pg__shape_column){ .name = chopin_pg__str_z(names[i % 4]), .oid = oid, .binary = row->rows.binary };
     row->copies[i] = bytes ? malloc(len ? len : 1) : NULL;
     if (bytes && len) memcpy(row->copies[i], bytes, len);
-    row->cells[i] = (chopin_pg__cell){ .ptr = row->copies[i], .len = (uint32_t)len, .null = !bytes };
+    row->cells[i] = (chopin_pg__cell){ .ptr = row->copies[i], .len = bytes ? (uint32_t)len : CHOPIN_PG__NULL };
 }
 
 static inline void row_done(row_t *row) {

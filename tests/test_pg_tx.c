@@ -173,9 +173,31 @@ static void a_batch_with_an_error_is_not_sent(void) {
         if (way == 2) chopin_pg_send(b, "begin");
         if (way == 3) chopin_pg_cancel(second);
         CHECK(chopin_pg_commit(b) < 0);
+        if (way == 0 || way == 3) CHECK_EQ_INT(chopin_pg_code(b), CHOPIN_PG_CANCELED);
         chopin_pg_close(b);
         CHECK_EQ_INT(number(db, "select count(*) from unsent"), 0);
     }
+    closed(db);
+}
+/* One that cannot be encoded spoils those before it, and no transaction around has begun. */
+static void a_batch_that_cannot_be_sent_begins_nothing(void) {
+    chopin_pg *db = open_pool((chopin_pg_options){ .shared = 1, .exclusive = 1 });
+    run(db, "drop table if exists unsent; create table unsent (a int)");
+    chopin_pg *first = chopin_pg_begin(db, NULL);
+    for (int i = 0; i < 2; i++) CHECK_EQ_INT(chopin_pg_exec(first, "insert into unsent values ($1)", 1), 1);          // int4, it knows now
+    CHECK_EQ_INT(chopin_pg_rollback(first), 0);
+    chopin_pg_close(first);
+    chopin_pg *outer = chopin_pg_begin(db, NULL), *inner = chopin_pg_begin(outer, NULL), *b = chopin_pg_batch(inner);
+    chopin_pg_rows *good = chopin_pg_send(b, "insert into unsent values ($1)", 1), *bad = chopin_pg_send(b, "insert into unsent values ($1)", INT64_MAX);
+    CHECK(chopin_pg_commit(b) < 0);
+    CHECK_EQ_INT(chopin_pg_error_of(b)->statement, 1);
+    CHECK(chopin_pg_end(good) < 0 && chopin_pg_end(bad) < 0);
+    chopin_pg_close(b);
+    chopin_pg_close(inner);
+    CHECK_EQ_INT(chopin_pg_exec(outer, "insert into unsent values (2)"), 1);
+    CHECK_EQ_INT(chopin_pg_rollback(outer), 0);
+    chopin_pg_close(outer);
+    CHECK_EQ_INT(number(db, "select count(*) from unsent"), 0);
     closed(db);
 }
 /* What is sent is the caller's again at once, whether it is kept in the result or in memory of its own. */
@@ -240,6 +262,7 @@ int main(int argc, char **argv) {
     RUN(serialization_failures_are_tried_again);
     RUN(a_batch_is_all_or_nothing_in_one_round_trip);
     RUN(a_batch_with_an_error_is_not_sent);
+    RUN(a_batch_that_cannot_be_sent_begins_nothing);
     RUN(sent_statements_of_any_size_are_copied);
     RUN(a_stale_batch_is_sent_again);
     RUN(the_deadline_of_a_transaction_covers_all_of_it);

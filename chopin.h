@@ -199,6 +199,8 @@ typedef struct chopin_options {
     bool        steer_by_cpu;         /* a connection goes to worker number (CPU it came in on) modulo workers; use with pin_workers (SO_ATTACH_REUSEPORT_CBPF) */
     int         busy_poll_us;         /* SO_BUSY_POLL: spin so long for packets, where the network driver can */
     int         fast_open;            /* TCP_FASTOPEN: queue of connections whose first data came with their SYN; requests may then come twice */
+    const char *congestion;           /* TCP_CONGESTION, as "cubic"  (default: the system's; on a loopback address "reno" where that is "bbr", which
+                                         paces by the rate it measures: there it at times takes 34 ms for 1 MiB) */
     int         backlog;              /* queue of unaccepted connections  (default 8192, capped by the kernel) */
     int         epoll_timeout_ms;     /* upper bound of one wait, -1 never waits  (default: sleep to the next deadline; CHOPIN_EPOLL_TIMEOUT_MS) */
     bool        no_signals;           /* leave SIGTERM, SIGINT and SIGPIPE alone */
@@ -12561,10 +12563,25 @@ static int chopin__cpus(void) {
 /* The address and name of everything in the options that is text; the copies live as long as the server. */
 static void chopin__options_copy_texts(chopin__server *s) {
     chopin_options *o = &s->site.options;
-    const char    **texts[] = { &o->backend, &o->server, &o->trusted_proxies };
+    const char    **texts[] = { &o->backend, &o->congestion, &o->server, &o->trusted_proxies };
     for (size_t i = 0; i < CHOPIN__COUNT(texts); i++) {
         if (*texts[i]) *texts[i] = chopin__server_copy(s, chopin__str_z(*texts[i])).ptr;
     }
+}
+
+/* Is there such a congestion control, and may we use it? errno says why not. */
+static bool chopin__congestion_known(const char *name) {
+#if defined(TCP_CONGESTION)
+    int  fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool known = fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) == 0;
+    int  error = errno;
+    if (fd >= 0) close(fd);
+    errno = error;
+    return known;
+#else
+    (void)name;
+    return true;
+#endif
 }
 
 static void chopin__options_check(chopin__server *s) {
@@ -12581,6 +12598,9 @@ static void chopin__options_check(chopin__server *s) {
     const char *b = o->backend;
     if (strcmp(b, "auto") && strcmp(b, "epoll") && strcmp(b, "uring") && strcmp(b, "kqueue")) {
         chopin__server_fail(s, CHOPIN_INVALID, "backend \"%.40s\" is unknown: auto, epoll, uring or kqueue", b);
+    }
+    if (o->congestion && !chopin__congestion_known(o->congestion)) {
+        chopin__server_fail(s, CHOPIN_INVALID, "chopin_options.congestion \"%.40s\": %s (what there is says net.ipv4.tcp_allowed_congestion_control)", o->congestion, strerror(errno));
     }
     if (!chopin__is_field_value(chopin__str_z(o->server))) chopin__server_fail(s, CHOPIN_INVALID, "chopin_options.server holds a control byte");
     if (o->trusted_proxies && chopin__guard_networks_init(&s->site.trusted, &s->site.heap, o->trusted_proxies, why, sizeof why) != CHOPIN_OK) {
@@ -12786,12 +12806,30 @@ static bool chopin__where_parse(chopin_str text, chopin__where *where) {
     return true;
 }
 
-/* A listening TCP socket, or -1 with errno. `probe`: without SO_REUSEPORT, to notice somebody else on the port. */
+#if defined(TCP_CONGESTION)
+static bool chopin__is_loopback(const struct sockaddr *a) {
+    if (a->sa_family == AF_INET)  return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24 == 127;
+    if (a->sa_family == AF_INET6) return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
+    return false;
+}
+
+/* Accepted sockets inherit it. */
+static void chopin__listen_congestion(const char *name, int fd, const struct sockaddr *to) {
+    char      usual[16] = "";                                // TCP_CA_NAME_MAX
+    socklen_t size = sizeof usual;
+    if (!name && chopin__is_loopback(to) && getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, usual, &size) == 0 && !strncmp(usual, "bbr", 3)) name = "reno";
+    if (name) setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name));
+}
+#endif
+
 /* What is asked for beyond the usual, as far as this system has it. */
-static void chopin__listen_tune(const chopin__server *s, int fd) {
+static void chopin__listen_tune(const chopin__server *s, int fd, const struct sockaddr *to) {
     const chopin_options *o = &s->site.options;
     const int on = 1;
-    (void)fd, (void)on, (void)o;
+    (void)fd, (void)on, (void)o, (void)to;
+#if defined(TCP_CONGESTION)
+    chopin__listen_congestion(o->congestion, fd, to);
+#endif
 #if defined(TCP_DEFER_ACCEPT)
     if (o->defer_accept) setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &on, sizeof on);
 #endif
@@ -12818,6 +12856,7 @@ static void chopin__listen_steer(const chopin__server *s, int fd) {
 #endif
 }
 
+/* A listening TCP socket, or -1 with errno. `probe`: without SO_REUSEPORT, to notice somebody else on the port. */
 static int chopin__listen_tcp(const chopin__server *s, const struct sockaddr *to, socklen_t len, bool dual, bool probe) {
     int on = 1, off = !dual;
     int fd = socket(to->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -12826,7 +12865,7 @@ static int chopin__listen_tcp(const chopin__server *s, const struct sockaddr *to
     if (!probe) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     if (to->sa_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);   // accepted sockets inherit it on Linux
-    if (!probe) chopin__listen_tune(s, fd);
+    if (!probe) chopin__listen_tune(s, fd, to);
     bool ok = bind(fd, to, len) == 0 && (probe || listen(fd, s->site.options.backlog) == 0);
     if (ok && !probe) chopin__listen_steer(s, fd);
     if (ok) return fd;

@@ -9,7 +9,7 @@ import measure
 from benchlib import say
 from report import Result, disturbed, micro, spread, times, whole
 
-KEEP, CLOSE = lib.SHAPES["plain64"], lib.SHAPES["close"]
+KEEP, CLOSE, FILE = lib.SHAPES["plain64"], lib.SHAPES["close"], lib.SHAPES["file1m"]
 FAST_OPEN = dataclasses.replace(CLOSE, title=CLOSE.title + ", TCP fast open by the generator", fast_open=True)
 TWO = ("workers=2", "pin_workers=1")
 BOTH = ("epoll", "uring")
@@ -21,6 +21,7 @@ GROUPS = (
     (KEEP, (), (("sqpoll=1", ("uring",), KEEP), ("busy_poll_us=50", BOTH, KEEP))),
     (CLOSE, (), (("defer_accept=1", BOTH, CLOSE), ("fast_open=256", BOTH, FAST_OPEN))),
     (KEEP, TWO, (("steer_by_cpu=1", BOTH, KEEP),)),
+    (FILE, (), (("congestion=bbr", BOTH, FILE),)),
 )
 HEAD = ["option", "backend", "shape", "CPU us/request", "/ without", "p99 us at half load", "/ without", "rounds"]
 
@@ -44,14 +45,18 @@ def cpus_of(args, words):
     return f"{args.server_cpu},{args.load_cpu}" if words == TWO else args.server_cpu
 
 
+def server_of(build, shape, backend, name, *words):
+    return lib.tuned_files(build, backend, name, *words) if shape.file else lib.tuned(build, name, backend, *words)
+
+
 def entries_of(args, build, group):
     """What run_rounds wants, and for each server the name of the one without the option."""
     shape, words, options = group
-    plain = {backend: lib.tuned(build, f"{backend} without", backend, *words) for backend in BOTH}
+    plain = {backend: server_of(build, shape, backend, f"{backend} without", *words) for backend in BOTH}
     found, without = [(server, shape) for server in plain.values()], {}
     for option, backends, asked in options:
         for backend in backends:
-            server = lib.tuned(build, f"{backend} {option}", backend, *words, option)
+            server = server_of(build, asked, backend, f"{backend} {option}", *words, option)
             without[server.name] = plain[backend].name
             found.append((server, asked))
     cpus = cpus_of(args, words)
@@ -84,7 +89,7 @@ def section(args, build):
         found = [bench_group(args, build, group) for group in GROUPS]
     rows = [row for rows, _ in found for row in rows]
     rounds = [r for _, rounds in found for r in rounds]
-    notes = ["Each option is off by default. \"/ without\" is the median of the ratios to the same server without the option, "
+    notes = ["Each option is off by default (congestion: the system's; on loopback reno in place of bbr). \"/ without\" is the median of the ratios to the same server without the option, "
              "on the same backend, in the same rounds.",
              "" if allowed else "**fast_open had no chance**: the sysctl net.ipv4.tcp_fastopen is not 3.", disturbed(rounds)]
     text = "## Options\n\n" + "\n\n".join([notes[0], lib.markdown(HEAD, rows, 3), *filter(None, notes[1:])]) + "\n"

@@ -3,7 +3,7 @@
  *     cc -O2 -pthread tuned.c -o tuned && ./tuned 127.0.0.1:8080 backend=uring sqpoll=1
  *
  *     backend=auto|uring|epoll  workers=N  pin_workers=1  sqpoll=1  defer_accept=1  steer_by_cpu=1
- *     busy_poll_us=N  fast_open=N  share_port=1  read_buffer=BYTES
+ *     busy_poll_us=N  fast_open=N  congestion=NAME  share_port=1  read_buffer=BYTES
  *     files=FOLDER, served under /static      file_cache=N                                                */
 #define CHOPIN_IMPLEMENTATION
 #include "../chopin.h"
@@ -27,6 +27,7 @@ static bool set(chopin_options *o, char *word) {
     else if (!strcmp(word, "steer_by_cpu")) o->steer_by_cpu = number;
     else if (!strcmp(word, "busy_poll_us")) o->busy_poll_us = number;
     else if (!strcmp(word, "fast_open"))    o->fast_open    = number;
+    else if (!strcmp(word, "congestion"))   o->congestion   = value;
     else if (!strcmp(word, "share_port"))   o->share_port   = number;
     else if (!strcmp(word, "read_buffer"))  o->read_buffer  = (size_t)number;
     else if (!strcmp(word, "file_cache"))   o->file_cache   = (size_t)number;

@@ -1056,6 +1056,42 @@ static void listeners_are_tuned_as_asked(void) {
     server_end(&s);
 }
 
+static void by_reno(chopin_options *o) { o->congestion = "reno"; }
+static void no_such_congestion(chopin_options *o) { o->congestion = "no-such"; }
+
+/* The congestion control of a listener, and of a connection accepted there. */
+static const char *congestion_of(int fd) {
+    static char name[17];
+    socklen_t   size = sizeof name - 1;
+    memset(name, 0, sizeof name);
+    return getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &size) == 0 ? name : "none";
+}
+static void congestion_is(void (*how)(chopin_options *o), const char *address, const char *want) {
+    server s;
+    server_with(&s, how);
+    CHECK(server_start(&s, address) > 0);
+    if (s.app) CHECK_STR(chopin__str_z(congestion_of(chopin__server_of(s.app)->workers[0]->listeners[0]->fd)), want);
+    server_end(&s);
+}
+/* BBR paces by what it measures; where nothing limits the path it measures nonsense. */
+static void loopback_is_not_paced(void) {
+    char usual[17];
+    int  fd = socket(AF_INET, SOCK_STREAM, 0);
+    snprintf(usual, sizeof usual, "%s", congestion_of(fd));
+    const char *near = strncmp(usual, "bbr", 3) ? usual : "reno";
+    congestion_is(four_workers, "127.0.0.1:0", near);
+    congestion_is(four_workers, "0.0.0.0:0", usual);
+    if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3) == 0) congestion_is(four_workers, "127.1.2.3:0", near);
+    congestion_is(by_reno, "0.0.0.0:0", "reno");
+    close(fd);
+    server s;
+    server_with(&s, no_such_congestion);
+    CHECK_EQ_INT(chopin_listen(s.app, "127.0.0.1:0"), CHOPIN_OK);
+    CHECK_EQ_INT(chopin_open(s.app), CHOPIN_INVALID);
+    CHECK(strstr(chopin_error(s.app), "chopin_options.congestion \"no-such\""));
+    server_free(&s);
+}
+
 enum { LARGE_ECHO = 4 << 20 };
 
 static void deferred(chopin_options *o) {
@@ -1983,6 +2019,7 @@ int main(int argc, char **argv) {
     RUN(restart_loses_no_connection);
     RUN(many_workers_accept);
     RUN(listeners_are_tuned_as_asked);
+    RUN(loopback_is_not_paced);
     RUN(those_who_speak_first_are_watched_later);
     RUN(a_thousand_sleeping_requests_finish_together);
     RUN(emfile_recovers_by_itself);

@@ -70,14 +70,11 @@ def ours_by_defer(result, key="cpu_us"):
 
 
 def peer_bars(result, key, what):
-    """The best Debian peer in times the better of ours; where connections are short, among equal socket options."""
-    ours = ours_by_defer(result, key)
-    peers = [n for n in result.of_kind("peer", key) if n in lib.DEBIAN_PEERS]
-    found = []
-    for defers, mine in ours.items():
-        best = next((n for n in peers if len(ours) == 1 or result.defers(n) == defers), None)
-        found += [bar(result.shape.name, f"{what}, {best} / {mine}", 1, result.ratio(best, mine, key), over=True)] if best else []
-    return found
+    """The best Debian peer that does not stall in times the better of ours; where connections are short, among equal socket options."""
+    alike = ours_by_defer(result, key) if result.shape.close else {}
+    first = next(iter(result.of_kind("ours", key)), None)
+    pairs = [(best, alike.get(result.defers(best)) if result.shape.close else first) for best in result.best_debian(key)]
+    return [bar(result.shape.name, f"{what}, {best} / {mine}", 1, result.ratio(best, mine, key), over=True) for best, mine in pairs if mine]
 
 
 def named_bars(result):

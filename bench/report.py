@@ -36,6 +36,18 @@ class Result:
         names = [n for n in self.good if self.good[n]["server"].kind == kind and self.values(n, key)]
         return sorted(names, key=lambda n: self.median(n, key))
 
+    def steady(self, name):
+        """Did most of its rounds count? Who stalls in the others is not the one to compare with."""
+        ran = [r[name]["void"] for r in self.rounds if name in r]
+        return 2 * ran.count("") > len(ran)
+
+    def best_debian(self, key):
+        """The steady Debian peers with the least of it: one without TCP_DEFER_ACCEPT and one with it, where connections are short; else one."""
+        peers = [n for n in self.of_kind("peer", key) if n in lib.DEBIAN_PEERS and self.steady(n)]
+        if not self.shape.close:
+            return peers[:1]
+        return [name for defers in (False, True) for name in [n for n in peers if self.defers(n) == defers][:1]]
+
     def best_peer(self):
         return next(iter(self.of_kind("peer")), None)
 

@@ -64,7 +64,7 @@ class Output:
 
 
 def heading(args, servers):
-    setup = (f"{args.rounds} interleaved rounds of {args.seconds:g} s, then {args.more} of ours and the floors alone, warm-up {measure.WARM_UP_S} s; server on CPU "
+    setup = (f"{args.rounds} interleaved rounds of {args.seconds:g} s, then {args.more} of ours, the floors and the best peers alone, warm-up {measure.WARM_UP_S} s; server on CPU "
              f"{args.server_cpu}, load on CPU {args.load_cpu}; median (minimum-maximum)")
     lines = ["# Benchmark", ""] + [f"- {name}: {text}" for name, text in lib.facts() + [("rounds", setup)]]
     generator = lib.output_of(["wrk", "-v"]).split("\n")[0].split(" [")[0] if args.load == "wrk" else "hload"
@@ -89,9 +89,11 @@ def with_deferred(build, servers, shape):
     return [*servers, *(maker(build) for maker in makers)] if shape.close else servers
 
 
-def close_calls(entries, shape):
-    """Whose bars are within a few per cent, which five rounds cannot tell: ours and the floors, or the libraries beside us."""
-    return [e for e in entries if e[0].kind != "peer" or shape.ws] if shape.bar or shape.p99_bar or shape.ws else []
+def close_calls(entries, result):
+    """Whose bars are within a few per cent, which five rounds cannot tell: ours, the floors and the best peers, or the libraries beside us."""
+    shape = result.shape
+    near = {name for key in ("cpu_us", "half_p99_us") for name in result.best_debian(key)}
+    return [e for e in entries if e[0].kind != "peer" or shape.ws or e[0].name in near] if shape.bar or shape.p99_bar or shape.ws else []
 
 
 def bench_shape(args, build, servers, shape):
@@ -103,9 +105,10 @@ def bench_shape(args, build, servers, shape):
         plain = measure.checked(args, [lib.beside(maker(build), other) for maker in (lib.tfb, lib.tfb_uring)], other)
         good.update(plain)
         entries += [(g["server"], other, args.server_cpu) for g in plain.values()]
-    rounds = measure.run_rounds(args, build, entries) + measure.run_more_rounds(args, build, close_calls(entries, shape))
     load = measure.load_command(args, build, shape, "PORT", args.seconds)
-    return report.Result(shape, good, rounds, f"taskset -c {args.load_cpu} " + legible(build, load))
+    result = report.Result(shape, good, measure.run_rounds(args, build, entries), f"taskset -c {args.load_cpu} " + legible(build, load))
+    result.rounds += measure.run_more_rounds(args, build, close_calls(entries, result))
+    return result
 
 
 def raw_of(result):
@@ -185,7 +188,7 @@ def parser():
     names = lambda text: text.split(",")
     p.add_argument("--quick", action="store_true", help="two rounds of one second, ours and the floors")
     p.add_argument("--rounds", type=int, default=5)
-    p.add_argument("--more", type=int, default=10, help="further rounds, of ours and the floors alone")
+    p.add_argument("--more", type=int, default=10, help="further rounds, of ours, the floors and the best peers alone")
     p.add_argument("--seconds", type=float, default=1, help="measured time of each run (wrk: whole seconds)")
     p.add_argument("--shapes", type=names, help="then no other section, unless --sections; " + ",".join(lib.SHAPES))
     p.add_argument("--sections", type=names, help=",".join(SECTIONS))

@@ -199,8 +199,8 @@ typedef struct chopin_options {
     bool        steer_by_cpu;         /* a connection goes to worker number (CPU it came in on) modulo workers; use with pin_workers (SO_ATTACH_REUSEPORT_CBPF) */
     int         busy_poll_us;         /* SO_BUSY_POLL: spin so long for packets, where the network driver can */
     int         fast_open;            /* TCP_FASTOPEN: queue of connections whose first data came with their SYN; requests may then come twice */
-    const char *congestion;           /* TCP_CONGESTION, as "cubic"  (default: the system's; on a loopback address "reno" where that is "bbr", which
-                                         paces by the rate it measures: there it at times takes 34 ms for 1 MiB) */
+    const char *congestion;           /* TCP_CONGESTION of our listeners, as "cubic"; those of fd:N and systemd keep theirs  (default: the system's; on a
+                                         loopback address "reno" where that is BBR, which paces: there it at times takes 34 ms for 1 MiB) */
     int         backlog;              /* queue of unaccepted connections  (default 8192, capped by the kernel) */
     int         epoll_timeout_ms;     /* upper bound of one wait, -1 never waits  (default: sleep to the next deadline; CHOPIN_EPOLL_TIMEOUT_MS) */
     bool        no_signals;           /* leave SIGTERM, SIGINT and SIGPIPE alone */
@@ -12569,7 +12569,7 @@ static void chopin__options_copy_texts(chopin__server *s) {
     }
 }
 
-/* Is there such a congestion control, and may we use it? errno says why not. */
+/* Is there such a congestion control, and may we use it? errno says why not. A system that has no choice has them all. */
 static bool chopin__congestion_known(const char *name) {
 #if defined(TCP_CONGESTION)
     int  fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -12600,7 +12600,8 @@ static void chopin__options_check(chopin__server *s) {
         chopin__server_fail(s, CHOPIN_INVALID, "backend \"%.40s\" is unknown: auto, epoll, uring or kqueue", b);
     }
     if (o->congestion && !chopin__congestion_known(o->congestion)) {
-        chopin__server_fail(s, CHOPIN_INVALID, "chopin_options.congestion \"%.40s\": %s (what there is says net.ipv4.tcp_allowed_congestion_control)", o->congestion, strerror(errno));
+        const char *hint = errno == EPERM ? "without a privilege only those that net.ipv4.tcp_allowed_congestion_control names" : "Linux names them in net.ipv4.tcp_available_congestion_control";
+        chopin__server_fail(s, CHOPIN_INVALID, "chopin_options.congestion \"%.40s\": %s (%s)", o->congestion, strerror(errno), hint);
     }
     if (!chopin__is_field_value(chopin__str_z(o->server))) chopin__server_fail(s, CHOPIN_INVALID, "chopin_options.server holds a control byte");
     if (o->trusted_proxies && chopin__guard_networks_init(&s->site.trusted, &s->site.heap, o->trusted_proxies, why, sizeof why) != CHOPIN_OK) {
@@ -12813,7 +12814,7 @@ static bool chopin__is_loopback(const struct sockaddr *a) {
     return false;
 }
 
-/* Accepted sockets inherit it. */
+/* Accepted sockets inherit it. BBR and its successors measure nonsense where nothing limits the path, and pace by it. */
 static void chopin__listen_congestion(const char *name, int fd, const struct sockaddr *to) {
     char      usual[16] = "";                                // TCP_CA_NAME_MAX
     socklen_t size = sizeof usual;

@@ -150,11 +150,15 @@ def commit():
     return head + (" and uncommitted changes" if changed else "")
 
 
+CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
+
+
 def facts():
     """What a reader has to know to repeat a figure."""
     return [
         ("CPU", f"{cpu_model()}, {os.cpu_count()} online"),
         ("kernel", f"{platform.system()} {platform.release()}"),
+        ("congestion control", CONGESTION.read_text().strip() if CONGESTION.exists() else "?"),
         ("compiler", f"{output_of(CC + ['--version']).splitlines()[0]}, flags {' '.join(CFLAGS)}"),
         ("commit", commit()),
         ("date", time.strftime("%Y-%m-%d %H:%M:%S %Z")),

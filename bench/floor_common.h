@@ -88,12 +88,19 @@ static inline unsigned count_heads(const char *p, size_t n, uint8_t *matched) {
     return count;
 }
 
+/* As chopin.h does on loopback: BBR would pace there. */
+static void leave_bbr(int fd) {
+    char      usual[16] = "";
+    socklen_t size = sizeof usual;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, usual, &size) == 0 && !strncmp(usual, "bbr", 3)) setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
+}
 static int listen_on(int port, bool defer_accept) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);   // accepted sockets inherit it
     if (defer_accept) setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &one, sizeof one);
+    leave_bbr(fd);
     struct sockaddr_in addr = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port),
                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     if (bind(fd, (struct sockaddr *)&addr, sizeof addr) || listen(fd, 4096)) {

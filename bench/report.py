@@ -36,20 +36,22 @@ class Result:
         names = [n for n in self.good if self.good[n]["server"].kind == kind and self.values(n, key)]
         return sorted(names, key=lambda n: self.median(n, key))
 
-    def steady(self, name):
-        """Did most of its rounds count? Who stalls in the others is not the one to compare with."""
-        ran = [r[name]["void"] for r in self.rounds if name in r]
-        return 2 * ran.count("") > len(ran)
+    def steady(self, name, key):
+        """Has most of its rounds a figure? Who stalls in the others is not the one to compare with."""
+        return 2 * len(self.values(name, key)) > self.ran(name)
+
+    def ran(self, name):
+        return sum(name in r for r in self.rounds)
 
     def best_debian(self, key):
-        """The steady Debian peers with the least of it: one without TCP_DEFER_ACCEPT and one with it, where connections are short; else one."""
-        peers = [n for n in self.of_kind("peer", key) if n in lib.DEBIAN_PEERS and self.steady(n)]
-        if not self.shape.close:
-            return peers[:1]
-        return [name for defers in (False, True) for name in [n for n in peers if self.defers(n) == defers][:1]]
+        """The steady Debian peers with the least of it, of those that ran most often: one without TCP_DEFER_ACCEPT and one
+        with it, where connections are short; else one."""
+        peers = [n for n in self.of_kind("peer", key) if n in lib.DEBIAN_PEERS and self.steady(n, key)]
+        alike = [[n for n in peers if self.defers(n) == defers] for defers in (False, True)] if self.shape.close else [peers]
+        return [next(n for n in group if self.ran(n) == max(map(self.ran, group))) for group in alike if group]
 
     def best_peer(self):
-        return next(iter(self.of_kind("peer")), None)
+        return next((n for n in self.of_kind("peer") if self.steady(n, "cpu_us")), None)
 
     def defers(self, name):
         return bool(self.good[name]["options"].get("defer_accept"))

@@ -93,7 +93,7 @@ def close_calls(entries, result):
     """Whose bars are within a few per cent, which five rounds cannot tell: ours, the floors and the best peers, or the libraries beside us."""
     shape = result.shape
     near = {name for key in ("cpu_us", "half_p99_us") for name in result.best_debian(key)}
-    return [e for e in entries if e[0].kind != "peer" or shape.ws or e[0].name in near] if shape.bar or shape.p99_bar or shape.ws else []
+    return [e for e in entries if e[0].kind != "peer" or shape.ws or e[0].name in near] if shape.bar or shape.p99_bar or shape.half or shape.ws else []
 
 
 def bench_shape(args, build, servers, shape):

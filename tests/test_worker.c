@@ -1059,32 +1059,67 @@ static void listeners_are_tuned_as_asked(void) {
 static void by_reno(chopin_options *o) { o->congestion = "reno"; }
 static void no_such_congestion(chopin_options *o) { o->congestion = "no-such"; }
 
-/* The congestion control of a listener, and of a connection accepted there. */
-static const char *congestion_of(int fd) {
-    static char name[17];
-    socklen_t   size = sizeof name - 1;
-    memset(name, 0, sizeof name);
-    return getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &size) == 0 ? name : "none";
+static bool has_v6(void) {
+    int fd = socket(AF_INET6, SOCK_STREAM, 0);
+    if (fd >= 0) close(fd);
+    return fd >= 0;
 }
-static void congestion_is(void (*how)(chopin_options *o), const char *address, const char *want) {
-    server s;
-    server_with(&s, how);
-    CHECK(server_start(&s, address) > 0);
-    if (s.app) CHECK_STR(chopin__str_z(congestion_of(chopin__server_of(s.app)->workers[0]->listeners[0]->fd)), want);
-    server_end(&s);
+static bool congestion_is(int fd, const char *want) {
+    char      name[17] = "";
+    socklen_t size = sizeof name - 1;
+    return getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &size) == 0 && !strcmp(name, want);
 }
-/* BBR paces by what it measures; where nothing limits the path it measures nonsense. */
-static void loopback_is_not_paced(void) {
-    char usual[17];
-    int  fd = socket(AF_INET, SOCK_STREAM, 0);
-    snprintf(usual, sizeof usual, "%s", congestion_of(fd));
-    const char *near = strncmp(usual, "bbr", 3) ? usual : "reno";
-    congestion_is(four_workers, "127.0.0.1:0", near);
-    congestion_is(four_workers, "0.0.0.0:0", usual);
-    if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3) == 0) congestion_is(four_workers, "127.1.2.3:0", near);
-    congestion_is(by_reno, "0.0.0.0:0", "reno");
+static bool congestion_set(int fd, const char *name) { return setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) == 0; }
+
+/* What a listener there has that had `usual` before it was asked for `asked`. */
+static bool congestion_becomes(const char *address, const char *usual, const char *asked, const char *want) {
+    chopin__where           where;
+    struct sockaddr_storage to;
+    socklen_t               len;
+    CHECK(chopin__where_parse(chopin__str_z(address), &where) && chopin__resolve(&where, &to, &len) == 0);
+    int fd = socket(to.ss_family, SOCK_STREAM, 0);
+    CHECK(congestion_set(fd, usual));
+    chopin__listen_congestion(asked, fd, (struct sockaddr *)&to);
+    bool right = congestion_is(fd, want);
     close(fd);
+    return right;
+}
+static void accepted_sockets_inherit(const char *name) {
+    struct sockaddr_in any = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t          size = sizeof any;
+    int                fd = socket(AF_INET, SOCK_STREAM, 0);
+    chopin__listen_congestion(name, fd, (struct sockaddr *)&any);
+    CHECK(bind(fd, (struct sockaddr *)&any, size) == 0 && listen(fd, 1) == 0 && getsockname(fd, (struct sockaddr *)&any, &size) == 0);
+    int client = dial(ntohs(any.sin_port)), accepted = accept(fd, NULL, NULL);
+    CHECK(congestion_is(accepted, name));
+    close(accepted);
+    close(client);
+    close(fd);
+}
+/* BBR is there on few systems; what may be used is asked first. */
+static void loopback_is_not_paced(void) {
+    int  fd = socket(AF_INET, SOCK_STREAM, 0);
+    bool bbr = congestion_set(fd, "bbr"), cubic = congestion_set(fd, "cubic");
+    close(fd);
+    if (bbr) {
+        CHECK(congestion_becomes("127.0.0.1:80", "bbr", NULL, "reno"));
+        CHECK(congestion_becomes("127.1.2.3:80", "bbr", NULL, "reno"));
+        CHECK(!has_v6() || congestion_becomes("[::1]:80", "bbr", NULL, "reno"));
+        CHECK(congestion_becomes("192.0.2.1:80", "bbr", NULL, "bbr"));
+        CHECK(!has_v6() || congestion_becomes("[2001:db8::1]:80", "bbr", NULL, "bbr"));
+        CHECK(congestion_becomes("127.0.0.1:80", "reno", "bbr", "bbr"));
+    }
+    if (cubic) CHECK(congestion_becomes("127.0.0.1:80", "cubic", NULL, "cubic"));
+    if (cubic) accepted_sockets_inherit("cubic");
+    accepted_sockets_inherit("reno");
+    CHECK(congestion_becomes("192.0.2.1:80", "reno", NULL, "reno"));
+}
+static void congestion_is_as_asked(void) {
     server s;
+    server_with(&s, by_reno);
+    CHECK(server_start(&s, "0.0.0.0:0") > 0);
+    CHECK(congestion_is(chopin__server_of(s.app)->workers[0]->listeners[0]->fd, "reno"));
+    server_end(&s);
     server_with(&s, no_such_congestion);
     CHECK_EQ_INT(chopin_listen(s.app, "127.0.0.1:0"), CHOPIN_OK);
     CHECK_EQ_INT(chopin_open(s.app), CHOPIN_INVALID);
@@ -2020,6 +2055,7 @@ int main(int argc, char **argv) {
     RUN(many_workers_accept);
     RUN(listeners_are_tuned_as_asked);
     RUN(loopback_is_not_paced);
+    RUN(congestion_is_as_asked);
     RUN(those_who_speak_first_are_watched_later);
     RUN(a_thousand_sleeping_requests_finish_together);
     RUN(emfile_recovers_by_itself);

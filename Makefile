@@ -30,10 +30,10 @@ fuzz:                   ## each fuzzer for FUZZ_SECONDS (60)
 soak:                   ## SOAK_MINUTES (60) of load, with memory watched, and of fuzzing
 	@tests/soak.sh
 
-bench:                  ## bench_web, bench_auth, bench_pg and bench_tfb, about 75 minutes; fails if one of the last three misses a bar
+bench:                  ## bench_web, bench_auth, bench_pg and bench_tfb, about 90 minutes; fails if one of the last three misses a bar
 	@failed=0; for part in bench_web bench_auth bench_pg bench_tfb; do $(MAKE) --no-print-directory $$part || failed=1; done; exit $$failed
 
-bench_web:              ## against a floor and other servers, about an hour; PEERS="name=command with {port}" adds one
+bench_web:              ## against a floor and other servers, about 75 minutes; PEERS="name=command with {port}" adds one
 	@bench/run.py $${PEERS:+--peers "$$PEERS"}
 
 ct:                     ## constant time of chopin_auth.h: secrets undefined under valgrind and MSan, two compilers, five levels; 5 minutes

@@ -14,7 +14,6 @@ FAST_OPEN = dataclasses.replace(CLOSE, title=CLOSE.title + ", TCP fast open by t
 TWO = ("workers=2", "pin_workers=1")
 BOTH = ("epoll", "uring")
 SYSCTL = Path("/proc/sys/net/ipv4/tcp_fastopen")
-AVAILABLE = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
 
 # Groups measured in the same rounds: words of the server without the option, then (option, backends, shape). Without
 # the option a client gets no cookie, so the server to compare fast_open with is the plain one in the plain shape.
@@ -92,7 +91,7 @@ def section(args, build):
     rounds = [r for _, rounds in found for r in rounds]
     notes = ["Each option is off by default; on loopback congestion is the system's, but \"reno\" where that is BBR. \"/ without\" is the median of the ratios to the same server without the option, "
              "on the same backend, in the same rounds.",
-             "" if "bbr" in AVAILABLE.read_text() else "**congestion=bbr had no chance**: this kernel has no BBR.",
+             "" if any("congestion=bbr" in row[0] for row in rows) else "**congestion=bbr had no chance**: no BBR here, or not for us.",
              "" if allowed else "**fast_open had no chance**: the sysctl net.ipv4.tcp_fastopen is not 3.", disturbed(rounds)]
     text = "## Options\n\n" + "\n\n".join([notes[0], lib.markdown(HEAD, rows, 3), *filter(None, notes[1:])]) + "\n"
     return text, rounds

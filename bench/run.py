@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures servers against a floor and against each other: CPU time a request, requests a second, latency.
 
-    bench/run.py                                         everything, about an hour
+    bench/run.py                                         everything, about 75 minutes
     bench/run.py --quick                                 a try: ours and the floors, two rounds of one second
     bench/run.py --shapes plain64,close --rounds 3       less
     bench/run.py --options                               only the effect of each option of ours
